@@ -1,0 +1,10 @@
+//! The pure core of Bowline.
+//!
+//! Everything here is a value or a function from values to values. There is no IO, no clock and no
+//! randomness: the same inputs give the same plan, byte for byte. What touches the world lives in the
+//! adapters (`bowline-oci`, `bowline-compose`) and in the binary, and executes what was planned here.
+#![deny(missing_docs)]
+
+pub mod digest;
+pub mod image;
+pub mod reference;
