@@ -6,5 +6,6 @@
 #![deny(missing_docs)]
 
 pub mod digest;
+pub mod event;
 pub mod image;
 pub mod reference;

@@ -1,0 +1,96 @@
+//! The command line: what can be asked. Each verb's arguments live with its command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::commands;
+use crate::error::{Failure, Outcome};
+use crate::ui::Ui;
+
+/// From a merged change to healthy containers.
+#[derive(Debug, Parser)]
+#[command(name = "bowline", version, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    /// Run as if started in this directory
+    #[arg(
+        short = 'C',
+        long = "directory",
+        value_name = "DIR",
+        default_value = ".",
+        hide_default_value = true
+    )]
+    pub directory: PathBuf,
+    /// Print JSON on stdout, one object a line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say only what went wrong
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What Bowline can do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Print the completion script for a shell
+    Completions(commands::completions::CompletionsArgs),
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+}
+
+/// What every command is given: where to work and how to talk.
+#[derive(Clone)]
+pub struct Context {
+    /// The directory that holds `bowline.toml`.
+    pub directory: PathBuf,
+    /// The channels.
+    pub ui: Ui,
+}
+
+/// Parses the command line, does what it asks, and says how it ended.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help) => {
+            let code = u8::try_from(help.exit_code()).unwrap_or(2);
+            // A closed pipe (`bowline --help | head`) is no failure.
+            let _ = help.print();
+            return ExitCode::from(code);
+        }
+    };
+    let ui = Ui::new(cli.json, cli.quiet);
+    let context = Context { directory: cli.directory, ui: ui.clone() };
+    match dispatch(&context, cli.verb) {
+        Ok(code) => code,
+        Err(failure) => {
+            ui.fail(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+fn dispatch(context: &Context, verb: Verb) -> Outcome<ExitCode> {
+    match verb {
+        Verb::Completions(args) => commands::completions::run(args, &mut Cli::command()),
+        Verb::Man => commands::man::run(Cli::command()),
+    }?;
+    let _ = context;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts the runtime for a command that waits for something. Commands that do not wait do not pay for it.
+///
+/// # Errors
+/// What the command returns, or that the runtime could not start.
+pub fn wait<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed("starting the runtime").because(&error))?
+        .block_on(work)
+}

@@ -1,0 +1,4 @@
+//! One file a verb: its arguments, the operation it calls, and how the result is shown.
+
+pub mod completions;
+pub mod man;

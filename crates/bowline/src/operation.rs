@@ -1,0 +1,1 @@
+//! What the verbs do: each operation observes, plans, and applies what was planned.

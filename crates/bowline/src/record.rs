@@ -1,0 +1,124 @@
+//! The account of a run: every event is numbered and on disk before anybody sees it.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bowline_core::event::{Event, EventKind, FORMAT, Phase, PhaseSummary, RunId};
+
+use crate::clock;
+use crate::error::{Attempt, Outcome};
+use crate::ui::Ui;
+
+/// Writes events to the run's file, then to whoever watches. Cheap to clone; safe to share between tasks.
+#[derive(Clone)]
+pub struct Recorder {
+    inner: Arc<Mutex<Inner>>,
+    run: RunId,
+    started: Instant,
+}
+
+struct Inner {
+    file: File,
+    seq: u64,
+    phases: Vec<PhaseSummary>,
+    ui: Ui,
+}
+
+impl Recorder {
+    /// Opens the account of a new run in the state directory.
+    ///
+    /// # Errors
+    /// When the directory or the file cannot be made.
+    pub fn start(ui: &Ui) -> Outcome<Self> {
+        let run = RunId::new(clock::now(), rand::random());
+        let directory = state_directory().join("runs");
+        let path = directory.join(format!("{run}.jsonl"));
+        let file = std::fs::create_dir_all(&directory)
+            .and_then(|()| OpenOptions::new().create_new(true).append(true).open(&path))
+            .attempt(|| format!("opening the record of this run, {}", path.display()))?;
+        let inner = Inner { file, seq: 0, phases: Vec::new(), ui: ui.clone() };
+        Ok(Self { inner: Arc::new(Mutex::new(inner)), run, started: Instant::now() })
+    }
+
+    /// The run's name.
+    pub fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    /// Seconds since the run began.
+    pub fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// The phases that have ended.
+    pub fn phases(&self) -> Vec<PhaseSummary> {
+        self.lock().phases.clone()
+    }
+
+    /// Numbers the event, persists it, shows it.
+    pub fn emit(&self, kind: EventKind) {
+        let mut inner = self.lock();
+        inner.seq += 1;
+        let event = Event { v: FORMAT, run: self.run.clone(), seq: inner.seq, at: clock::now(), kind };
+        // A full disk must not stop a rollback: what cannot be persisted is still shown.
+        if let Ok(mut line) = serde_json::to_vec(&event) {
+            line.push(b'\n');
+            let _ = inner.file.write_all(&line);
+        }
+        if let EventKind::PhaseFinished { phase, seconds, bytes, .. } = &event.kind {
+            inner.phases.push(PhaseSummary { name: *phase, seconds: *seconds, bytes: *bytes });
+        }
+        crate::ui::event::show(&inner.ui, &event);
+    }
+
+    /// Runs one phase: says when it begins, and when it ends well how long it took and what came of it.
+    ///
+    /// # Errors
+    /// What the work returns.
+    pub async fn phase<T>(
+        &self,
+        phase: Phase,
+        work: impl Future<Output = Outcome<(T, PhaseResult)>>,
+    ) -> Outcome<T> {
+        self.emit(EventKind::PhaseStarted { phase });
+        let started = Instant::now();
+        let (value, result) = work.await?;
+        let seconds = started.elapsed().as_secs_f64();
+        self.emit(EventKind::PhaseFinished { phase, seconds, bytes: result.bytes, note: result.note });
+        Ok(value)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a phase reports of itself when it ends.
+#[derive(Debug, Default)]
+pub struct PhaseResult {
+    /// Bytes that crossed the network.
+    pub bytes: u64,
+    /// What came of it, in a few words.
+    pub note: String,
+}
+
+/// Where runs, logs and the embedded registry are kept: `$BOWLINE_STATE`, else XDG's state directory.
+pub fn state_directory() -> PathBuf {
+    place("BOWLINE_STATE", "XDG_STATE_HOME", ".local/state")
+}
+
+/// Where what can be made again is kept: `$BOWLINE_CACHE`, else XDG's cache directory.
+pub fn cache_directory() -> PathBuf {
+    place("BOWLINE_CACHE", "XDG_CACHE_HOME", ".cache")
+}
+
+fn place(own: &str, xdg: &str, below_home: &str) -> PathBuf {
+    let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    path(own)
+        .or_else(|| path(xdg).map(|base| base.join("bowline")))
+        .or_else(|| path("HOME").map(|home| home.join(below_home).join("bowline")))
+        .unwrap_or_else(|| Path::new("/var/tmp/bowline").to_owned())
+}
