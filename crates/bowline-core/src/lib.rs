@@ -8,4 +8,7 @@
 pub mod digest;
 pub mod event;
 pub mod image;
+pub mod placeholder;
+pub mod quantity;
 pub mod reference;
+pub mod service;
