@@ -1,0 +1,4 @@
+//! The testkit against the real things.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod host;
