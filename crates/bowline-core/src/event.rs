@@ -238,7 +238,7 @@ mod tests {
         let at: Timestamp = "2026-11-22T10:15:00Z".parse().unwrap();
         let event = Event {
             v: FORMAT,
-            run: RunId::new(at, 0x3f9c_2ab4_17),
+            run: RunId::new(at, 0x003f_9c2a_b417),
             seq: 1,
             at,
             kind: EventKind::PhaseStarted { phase: Phase::Build },

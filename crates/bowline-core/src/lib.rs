@@ -7,8 +7,11 @@
 
 pub mod digest;
 pub mod event;
+pub mod health;
 pub mod image;
 pub mod placeholder;
+pub mod plan;
 pub mod quantity;
 pub mod reference;
+pub mod rollout;
 pub mod service;

@@ -1,0 +1,260 @@
+//! The state machine that executes a plan without IO: it is told what happened and says what to do next.
+//!
+//! Steps begin when all they wait for have ended well, gates included. The first cause of a failure is kept; nothing
+//! new begins after it, and what runs is let run to its end, so that whoever undoes the release finds nothing moving.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::health::{Cause, Gate, Health, Sighting, judge};
+use crate::plan::{Plan, StepId};
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Time has passed (also: the beginning).
+    Tick,
+    /// A step's action ended well.
+    StepDone(StepId),
+    /// A step's action failed.
+    StepFailed(StepId, Cause),
+    /// All containers of a service, as one look showed them.
+    Seen(String, Vec<Sighting>),
+    /// Somebody asked to stop.
+    Cancelled,
+    /// The lease is gone, or can no longer be trusted: nothing more may be written.
+    LeaseLost(String),
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Execute this step's action and report back.
+    Execute(StepId),
+    /// A service's health changed: tell people.
+    Report {
+        /// The service.
+        service: String,
+        /// What it is now.
+        health: Health,
+    },
+    /// It is over. Nothing is running any more.
+    Finish(Verdict),
+}
+
+/// How a rollout ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every step and every gate ended well.
+    Done,
+    /// It failed, and this is the first cause.
+    Failed(Evidence),
+    /// Somebody asked to stop.
+    Cancelled,
+    /// The lease was lost: whoever holds it now decides what happens; nothing may be put back.
+    LeaseLost(String),
+}
+
+/// The first cause of a failure, and where.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Evidence {
+    /// The service or thing that failed.
+    pub subject: String,
+    /// Why.
+    pub cause: Cause,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum StepState {
+    Waiting,
+    Running,
+    /// The action is done; its gate has been open since then.
+    Gated(Duration),
+    Done,
+    Failed,
+}
+
+#[derive(Debug, Clone)]
+struct Node {
+    subject: String,
+    after: BTreeSet<StepId>,
+    gate: Option<Gate>,
+    state: StepState,
+    reported: Option<Health>,
+}
+
+/// One execution of one plan.
+#[derive(Debug, Clone)]
+pub struct Rollout {
+    nodes: BTreeMap<StepId, Node>,
+    /// The plan's order, in which commands are given.
+    order: Vec<StepId>,
+    ending: Option<Verdict>,
+    finished: bool,
+}
+
+impl Rollout {
+    /// A rollout of this plan that has not begun.
+    pub fn new<A>(plan: &Plan<A>) -> Self {
+        let node = |step: &crate::plan::Step<A>| Node {
+            subject: step.subject.clone(),
+            after: step.after.clone(),
+            gate: step.gate.clone(),
+            state: StepState::Waiting,
+            reported: None,
+        };
+        Self {
+            nodes: plan.steps.iter().map(|step| (step.id.clone(), node(step))).collect(),
+            order: plan.steps.iter().map(|step| step.id.clone()).collect(),
+            ending: None,
+            finished: false,
+        }
+    }
+
+    /// The services whose health is waited for or guarded now: whoever drives the rollout should look at them.
+    pub fn watched(&self) -> BTreeSet<&str> {
+        self.nodes
+            .values()
+            .filter(|node| node.gate.is_some() && matches!(node.state, StepState::Gated(_) | StepState::Done))
+            .map(|node| node.subject.as_str())
+            .collect()
+    }
+
+    /// Takes in what happened at `now` (time since the rollout began) and says what to do. After [`Command::Finish`]
+    /// it says nothing more.
+    pub fn advance(&mut self, now: Duration, input: Input) -> Vec<Command> {
+        if self.finished {
+            return Vec::new();
+        }
+        let mut commands = Vec::new();
+        match input {
+            Input::Tick => self.check_overdue(now, &mut commands),
+            Input::StepDone(id) => self.finish_step(&id, now),
+            Input::StepFailed(id, cause) => self.fail_step(&id, cause),
+            Input::Seen(service, sightings) => self.take_sightings(&service, &sightings, now, &mut commands),
+            Input::Cancelled => self.end(Verdict::Cancelled),
+            Input::LeaseLost(why) => self.ending = Some(Verdict::LeaseLost(why)),
+        }
+        if self.ending.is_none() {
+            commands.extend(self.start_ready());
+        }
+        commands.extend(self.conclude());
+        commands
+    }
+
+    /// The first ending counts; only a lost lease overrides it.
+    fn end(&mut self, verdict: Verdict) {
+        self.ending.get_or_insert(verdict);
+    }
+
+    fn finish_step(&mut self, id: &StepId, now: Duration) {
+        if let Some(node) = self.nodes.get_mut(id) {
+            node.state = if node.gate.is_some() { StepState::Gated(now) } else { StepState::Done };
+        }
+    }
+
+    fn fail_step(&mut self, id: &StepId, cause: Cause) {
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        node.state = StepState::Failed;
+        let subject = node.subject.clone();
+        self.end(Verdict::Failed(Evidence { subject, cause }));
+    }
+
+    fn take_sightings(
+        &mut self,
+        service: &str,
+        sightings: &[Sighting],
+        now: Duration,
+        commands: &mut Vec<Command>,
+    ) {
+        let mut failed = None;
+        for node in self.nodes.values_mut().filter(|node| node.subject == service) {
+            let (Some(gate), Some(since)) = (&node.gate, gated_since(&node.state, now)) else { continue };
+            let health = judge(gate, sightings, now.saturating_sub(since));
+            let was_up = node.state == StepState::Done;
+            match &health {
+                Health::Ready(_) => node.state = StepState::Done,
+                Health::Failed(cause) => {
+                    node.state = StepState::Failed;
+                    failed = Some(cause.clone());
+                }
+                // A health check that wavers after it has passed once is no reason to take a release back.
+                Health::Starting(_) | Health::Absent if was_up => continue,
+                Health::Starting(_) | Health::Absent => {}
+            }
+            if node.reported.as_ref() != Some(&health) {
+                node.reported = Some(health.clone());
+                commands.push(Command::Report { service: service.to_owned(), health });
+            }
+        }
+        if let Some(cause) = failed {
+            self.end(Verdict::Failed(Evidence { subject: service.to_owned(), cause }));
+        }
+    }
+
+    /// A service of which nothing is seen any more (the engine hangs) must not be waited for without end.
+    fn check_overdue(&mut self, now: Duration, commands: &mut Vec<Command>) {
+        const GRACE: Duration = Duration::from_secs(15);
+        let overdue = self.nodes.values().find_map(|node| match (&node.state, &node.gate) {
+            (StepState::Gated(since), Some(gate)) if now > *since + gate.start + GRACE => {
+                Some((node.subject.clone(), gate.start))
+            }
+            _ => None,
+        });
+        if let Some((subject, start)) = overdue {
+            let reason =
+                format!("not up within {} s, and the engine does not tell its state", start.as_secs());
+            let cause = Cause::new(reason);
+            commands
+                .push(Command::Report { service: subject.clone(), health: Health::Failed(cause.clone()) });
+            self.end(Verdict::Failed(Evidence { subject, cause }));
+        }
+    }
+
+    fn start_ready(&mut self) -> Vec<Command> {
+        let done: BTreeSet<StepId> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.state == StepState::Done)
+            .map(|(id, _)| id.clone())
+            .collect();
+        let mut commands = Vec::new();
+        for id in &self.order {
+            if let Some(node) = self.nodes.get_mut(id)
+                && node.state == StepState::Waiting
+                && node.after.is_subset(&done)
+            {
+                node.state = StepState::Running;
+                commands.push(Command::Execute(id.clone()));
+            }
+        }
+        commands
+    }
+
+    fn conclude(&mut self) -> Option<Command> {
+        let running = self.nodes.values().any(|node| node.state == StepState::Running);
+        let done = self.nodes.values().all(|node| node.state == StepState::Done);
+        let verdict = match &self.ending {
+            // A lost lease does not wait: what runs belongs to somebody else's responsibility now.
+            Some(Verdict::LeaseLost(why)) => Verdict::LeaseLost(why.clone()),
+            _ if running => return None,
+            Some(verdict) => verdict.clone(),
+            None if done => Verdict::Done,
+            None => return None,
+        };
+        self.finished = true;
+        Some(Command::Finish(verdict))
+    }
+}
+
+/// Since when a gate has been waited for; one that was passed is only guarded, its time does not run out again.
+fn gated_since(state: &StepState, now: Duration) -> Option<Duration> {
+    match state {
+        StepState::Gated(since) => Some(*since),
+        StepState::Done => Some(now),
+        StepState::Waiting | StepState::Running | StepState::Failed => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
