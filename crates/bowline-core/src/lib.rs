@@ -5,6 +5,8 @@
 //! adapters (`bowline-oci`, `bowline-compose`) and in the binary, and executes what was planned here.
 #![deny(missing_docs)]
 
+pub mod artifact;
+pub mod change;
 pub mod digest;
 pub mod event;
 pub mod health;
