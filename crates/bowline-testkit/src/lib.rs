@@ -7,4 +7,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 pub mod host;
+pub mod image;
+pub mod registry;
+pub mod repository;
 pub mod skip;

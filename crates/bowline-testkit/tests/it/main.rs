@@ -2,3 +2,5 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod host;
+mod image;
+mod repository;
