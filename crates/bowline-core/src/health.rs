@@ -222,18 +222,28 @@ fn judge_running(gate: &Gate, sighting: &Sighting) -> Health {
     };
     match &gate.test {
         Test::Healthcheck => match sighting.check {
-            Some(CheckStatus::Healthy) => Health::Ready("health check passed"),
-            Some(CheckStatus::Unhealthy) => Health::Starting("its health check fails".into()),
-            Some(CheckStatus::Starting) => Health::Starting("its health check has not passed yet".into()),
+            Some(status) => judge_check(status),
             None => Health::Starting("the engine reports no health check".into()),
         },
         Test::Http { port, path } => {
             answered("answers over HTTP", &format!("no good answer yet on port {port}, {path}"))
         }
         Test::Tcp { port } => answered("accepts connections", &format!("port {port} does not answer yet")),
-        Test::Settle { time } if sighting.up >= *time => Health::Ready("settled"),
-        Test::Settle { time } => Health::Starting(format!("must stay up for {} s", time.as_secs_f64())),
+        // The image may bring a check that the compose file does not know of: better than settling.
+        Test::Settle { time } => match sighting.check {
+            Some(status) => judge_check(status),
+            None if sighting.up >= *time => Health::Ready("settled"),
+            None => Health::Starting(format!("must stay up for {} s", time.as_secs_f64())),
+        },
         Test::Completed => Health::Starting("it has not completed yet".into()),
+    }
+}
+
+fn judge_check(status: CheckStatus) -> Health {
+    match status {
+        CheckStatus::Healthy => Health::Ready("health check passed"),
+        CheckStatus::Unhealthy => Health::Starting("its health check fails".into()),
+        CheckStatus::Starting => Health::Starting("its health check has not passed yet".into()),
     }
 }
 
@@ -376,7 +386,10 @@ mod tests {
         let up = Sighting { check: Some(CheckStatus::Healthy), ..running() };
         let gate = Gate { replicas: 2, ..gate(Test::Healthcheck) };
         let after = Duration::from_secs(1);
-        assert_eq!(words(&judge(&gate, std::slice::from_ref(&up), after)), "starting: 1 of 2 containers are up");
+        assert_eq!(
+            words(&judge(&gate, std::slice::from_ref(&up), after)),
+            "starting: 1 of 2 containers are up"
+        );
         assert_eq!(words(&judge(&gate, &[up.clone(), up], after)), "ready: health check passed");
     }
 }

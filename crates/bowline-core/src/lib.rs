@@ -7,6 +7,7 @@
 
 pub mod artifact;
 pub mod change;
+pub mod compose;
 pub mod digest;
 pub mod event;
 pub mod health;
@@ -15,5 +16,6 @@ pub mod placeholder;
 pub mod plan;
 pub mod quantity;
 pub mod reference;
+pub mod release;
 pub mod rollout;
 pub mod service;

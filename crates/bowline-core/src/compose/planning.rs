@@ -1,0 +1,293 @@
+//! From what is to what should be, on a Docker host.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::compose::desired::{DeployImage, Desired, DesiredService};
+use crate::compose::model::Condition;
+use crate::compose::observed::{Container, Observed};
+use crate::digest::Digest;
+use crate::image::ImageId;
+use crate::plan::{Plan, PlanError, Precondition, Step, StepId};
+
+/// What can be done on a Docker host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Action {
+    /// Pull a released image by its manifest's digest.
+    Pull {
+        /// Which.
+        image: ImageId,
+    },
+    /// Pull somebody else's image by its name.
+    PullNamed {
+        /// Which.
+        name: String,
+    },
+    /// Write files of the spec into the project's directory.
+    WriteFiles {
+        /// What each path will hold.
+        files: BTreeMap<String, Digest>,
+        /// Those that somebody edited on the target: they are kept under another name first.
+        edited: BTreeSet<String>,
+    },
+    /// Give an image names.
+    Name {
+        /// An id of the image that the engine knows: config or manifest digest, whichever it uses.
+        image: NamedImage,
+        /// The full names.
+        names: BTreeSet<String>,
+    },
+    /// Replace a service's containers by new ones and start them.
+    Recreate {
+        /// How many.
+        replicas: u32,
+    },
+    /// Start or add containers of a service, leaving alone those that run.
+    Start {
+        /// How many.
+        replicas: u32,
+    },
+    /// Stop and remove containers.
+    Remove {
+        /// Their ids.
+        containers: BTreeSet<String>,
+    },
+}
+
+/// An image to be named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum NamedImage {
+    /// Of a release.
+    Released(ImageId),
+    /// The engine's own id.
+    Engine(Digest),
+}
+
+/// How long pulling one image may take before the connection is given up.
+const PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// How long Compose may take to replace containers: stopping waits for the service's own grace period.
+const REPLACE_TIMEOUT: Duration = Duration::from_secs(300);
+const SHORT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Plans the way from what is observed to what is desired. Whatever is right already is left alone.
+///
+/// Everything is pulled before anything is written, written before anything is named, named before anything is
+/// started; services start in the order of their dependencies; what is no longer wanted goes last.
+///
+/// # Errors
+/// When services depend on each other in a circle.
+pub fn plan(observed: &Observed, desired: &Desired) -> Result<Plan<Action>, PlanError> {
+    let mut steps = pulls(observed, desired);
+    let pulled: BTreeSet<StepId> = ids(&steps);
+    steps.extend(write_files(observed, desired, &pulled));
+    let written = ids(&steps);
+    steps.extend(names(observed, desired, &written));
+    let prepared = ids(&steps);
+    let mut changes = Vec::new();
+    for (name, service) in &desired.services {
+        changes.extend(change(observed, name, service, &prepared));
+    }
+    let changed = ids(&changes);
+    let gone = removals(observed, desired, &changed, &prepared);
+    steps.extend(changes);
+    steps.extend(gone);
+    Plan::order(observed.revision.as_ref().map(|revision| revision.number), steps)
+}
+
+fn ids(steps: &[Step<Action>]) -> BTreeSet<StepId> {
+    steps.iter().map(|step| step.id.clone()).collect()
+}
+
+fn simple(
+    verb: &str,
+    subject: &str,
+    action: Action,
+    after: BTreeSet<StepId>,
+    timeout: Duration,
+) -> Step<Action> {
+    Step {
+        id: StepId::new(verb, subject),
+        subject: subject.to_owned(),
+        action,
+        after,
+        expect: Precondition::Nothing,
+        gate: None,
+        timeout,
+    }
+}
+
+fn pulls(observed: &Observed, desired: &Desired) -> Vec<Step<Action>> {
+    let mut steps: BTreeMap<StepId, Step<Action>> = BTreeMap::new();
+    for service in desired.services.values().filter(|service| service.model.replicas > 0) {
+        let missing = match &service.image {
+            Some(DeployImage::Released { id, .. }) => (!observed
+                .images
+                .iter()
+                .any(|image| id.is(&image.id) || image.manifests.contains(&id.manifest)))
+            .then(|| (service.ours.as_deref().unwrap_or_default(), Action::Pull { image: id.clone() })),
+            Some(DeployImage::Adopted { .. }) => None,
+            None => observed.image_named(&service.image_name).is_none().then(|| {
+                (service.image_name.as_str(), Action::PullNamed { name: service.image_name.clone() })
+            }),
+        };
+        if let Some((subject, action)) = missing {
+            let step = simple("pull", subject, action, BTreeSet::new(), PULL_TIMEOUT);
+            steps.insert(step.id.clone(), step);
+        }
+    }
+    steps.into_values().collect()
+}
+
+fn write_files(observed: &Observed, desired: &Desired, after: &BTreeSet<StepId>) -> Option<Step<Action>> {
+    let files: BTreeMap<String, Digest> = desired
+        .files
+        .iter()
+        .map(|(path, file)| (path.clone(), file.digest()))
+        .filter(|(path, digest)| observed.files.get(path) != Some(digest))
+        .collect();
+    if files.is_empty() {
+        return None;
+    }
+    let written_before = observed.revision.as_ref().map(|revision| &revision.files);
+    let edited = files
+        .keys()
+        .filter(|path| {
+            observed.files.get(*path).is_some_and(|there| {
+                written_before.is_none_or(|before| before.get(*path).is_none_or(|known| known != there))
+            })
+        })
+        .cloned()
+        .collect();
+    let action = Action::WriteFiles { files, edited };
+    Some(simple("write", "files", action, after.clone(), SHORT_TIMEOUT))
+}
+
+fn names(observed: &Observed, desired: &Desired, after: &BTreeSet<StepId>) -> Vec<Step<Action>> {
+    let mut wanted: BTreeMap<&str, (&DeployImage, BTreeSet<String>)> = BTreeMap::new();
+    for service in desired.services.values() {
+        if let (Some(ours), Some(image)) = (&service.ours, &service.image) {
+            let (_, names) = wanted.entry(ours).or_insert_with(|| (image, BTreeSet::new()));
+            names.extend([service.image_name.clone(), image.keep().to_owned()]);
+        }
+    }
+    let mut steps = Vec::new();
+    for (ours, (image, names)) in wanted {
+        let missing: BTreeSet<String> = names
+            .into_iter()
+            .filter(|name| observed.image_named(name).is_none_or(|there| !is_image(image, there)))
+            .collect();
+        if !missing.is_empty() {
+            let named = match image {
+                DeployImage::Released { id, .. } => NamedImage::Released(id.clone()),
+                DeployImage::Adopted { id, .. } => NamedImage::Engine(*id),
+            };
+            let action = Action::Name { image: named, names: missing };
+            steps.push(simple("name", ours, action, after.clone(), SHORT_TIMEOUT));
+        }
+    }
+    steps
+}
+
+fn is_image(image: &DeployImage, there: &crate::compose::observed::HostImage) -> bool {
+    image.is(&there.id)
+        || matches!(image, DeployImage::Released { id, .. } if there.manifests.contains(&id.manifest))
+}
+
+/// What has to be done to one service of the compose file, if anything.
+fn change(
+    observed: &Observed,
+    name: &str,
+    service: &DesiredService,
+    prepared: &BTreeSet<StepId>,
+) -> Option<Step<Action>> {
+    let containers: Vec<&Container> = observed.containers_of(name).collect();
+    let replicas = service.model.replicas;
+    if replicas == 0 {
+        let all: BTreeSet<String> = containers.iter().map(|container| container.id.clone()).collect();
+        return (!all.is_empty()).then(|| remove(name, all, prepared.clone()));
+    }
+    let outdated = containers.iter().any(|container| !is_current(observed, name, service, container));
+    let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
+    let in_place = containers.iter().filter(|container| container.is_in_place()).count();
+    if !containers.is_empty() && !outdated && containers.len() == wanted && in_place == wanted {
+        return None;
+    }
+    let replace = containers.is_empty() || outdated;
+    let (verb, action) = if replace {
+        ("recreate", Action::Recreate { replicas })
+    } else {
+        ("start", Action::Start { replicas })
+    };
+    let mut after = prepared.clone();
+    for on in service.model.depends_on.keys() {
+        after.extend([StepId::new("recreate", on), StepId::new("start", on)]);
+    }
+    Some(Step {
+        id: StepId::new(verb, name),
+        subject: name.to_owned(),
+        action,
+        after,
+        expect: Precondition::Containers(containers.iter().map(|container| container.id.clone()).collect()),
+        // What this release did not change cannot fail it.
+        gate: replace.then(|| service.gate.clone()),
+        timeout: REPLACE_TIMEOUT,
+    })
+}
+
+/// Whether a container is of the wanted image and was made from the wanted definition.
+fn is_current(observed: &Observed, name: &str, service: &DesiredService, container: &Container) -> bool {
+    let placed = observed.revision.as_ref().and_then(|revision| revision.services.get(name));
+    let known = placed.is_some_and(|placed| {
+        placed.containers.contains(&container.id) && placed.fingerprint == service.fingerprint
+    });
+    known && service.image.as_ref().is_none_or(|image| image.is(&container.image))
+}
+
+/// Containers of services that an earlier revision placed and that are no longer wanted. Others' are left alone.
+fn removals(
+    observed: &Observed,
+    desired: &Desired,
+    changed: &BTreeSet<StepId>,
+    prepared: &BTreeSet<StepId>,
+) -> Vec<Step<Action>> {
+    let Some(revision) = &observed.revision else { return Vec::new() };
+    let mut steps = Vec::new();
+    for name in revision.services.keys().filter(|name| !desired.services.contains_key(*name)) {
+        let containers: BTreeSet<String> =
+            observed.containers_of(name).map(|container| container.id.clone()).collect();
+        if !containers.is_empty() {
+            steps.push(remove(name, containers, changed.union(prepared).cloned().collect()));
+        }
+    }
+    steps
+}
+
+fn remove(name: &str, containers: BTreeSet<String>, after: BTreeSet<StepId>) -> Step<Action> {
+    Step {
+        id: StepId::new("remove", name),
+        subject: name.to_owned(),
+        action: Action::Remove { containers: containers.clone() },
+        after,
+        expect: Precondition::Containers(containers),
+        gate: None,
+        timeout: REPLACE_TIMEOUT,
+    }
+}
+
+/// The edges of `depends_on` that wait for health although nothing can prove it: worth a warning.
+pub fn weak_dependencies(desired: &Desired) -> Vec<(String, String)> {
+    let mut weak = Vec::new();
+    for (name, service) in &desired.services {
+        for (on, edge) in &service.model.depends_on {
+            let unproved = desired.services.get(on).is_some_and(|on| on.model.healthcheck == Some(false));
+            if edge.condition == Condition::Healthy && unproved {
+                weak.push((name.clone(), on.clone()));
+            }
+        }
+    }
+    weak
+}

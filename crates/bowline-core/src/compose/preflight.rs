@@ -1,0 +1,212 @@
+//! What would make a deploy fail, found before anything is touched.
+
+use crate::compose::desired::{DeployImage, Desired};
+use crate::compose::observed::Observed;
+use crate::compose::planning::{Action, weak_dependencies};
+use crate::health::Test;
+use crate::image::Platform;
+use crate::plan::Plan;
+
+/// Something found before a deploy.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// The service or thing it is about.
+    pub subject: String,
+    /// What is wrong or weak.
+    pub text: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// What was found: refusals stop the deploy, warnings do not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Findings {
+    /// These would make it fail.
+    pub refusals: Vec<Finding>,
+    /// These are worth knowing.
+    pub warnings: Vec<Finding>,
+}
+
+fn finding(subject: &str, text: String, remedy: impl Into<String>) -> Finding {
+    Finding { subject: subject.to_owned(), text, remedy: remedy.into() }
+}
+
+/// Checks a plan against the machine it is for.
+pub fn check(observed: &Observed, desired: &Desired, plan: &Plan<Action>) -> Findings {
+    let mut findings = Findings::default();
+    for name in &desired.unnamed {
+        findings.refusals.push(finding(
+            name,
+            "no service of the compose file runs its image".into(),
+            format!("name the image that the compose file uses in [services.{name}] images"),
+        ));
+    }
+    check_platforms(observed, desired, &mut findings);
+    check_names_and_ports(observed, desired, &mut findings);
+    check_room(observed, desired, plan, &mut findings);
+    warn_of_weakness(observed, desired, plan, &mut findings);
+    findings
+}
+
+fn check_platforms(observed: &Observed, desired: &Desired, findings: &mut Findings) {
+    let Some(machine) = &observed.engine.platform else { return };
+    for (name, service) in &desired.services {
+        let asked: Option<Platform> = service.model.platform.as_deref().and_then(|text| text.parse().ok());
+        let emulated = asked.is_some_and(|asked| !asked.runs_on(machine));
+        if let Some(DeployImage::Released { id, .. }) = &service.image
+            && !id.platform.runs_on(machine)
+            && !emulated
+        {
+            findings.refusals.push(finding(
+                name,
+                format!("its image is for {}, the machine is {machine}", id.platform),
+                format!("build it for {machine}"),
+            ));
+        }
+    }
+}
+
+fn check_names_and_ports(observed: &Observed, desired: &Desired, findings: &mut Findings) {
+    for (name, service) in desired.services.iter().filter(|(_, service)| service.model.replicas > 0) {
+        if let Some(wanted) = &service.model.container_name {
+            if let Some(stranger) = observed.strangers.iter().find(|stranger| stranger.name == *wanted) {
+                let owner = match &stranger.project {
+                    Some(project) => format!("compose project `{project}`"),
+                    None => "no compose project".into(),
+                };
+                findings.refusals.push(finding(
+                    name,
+                    format!("container_name `{wanted}` is taken by a container of {owner}"),
+                    "rename one of the two, or remove that container if nobody needs it",
+                ));
+            }
+            if service.model.replicas > 1 {
+                findings.refusals.push(finding(
+                    name,
+                    format!("container_name allows one container, {} are wanted", service.model.replicas),
+                    "remove container_name, or ask for one replica",
+                ));
+            }
+        }
+        for port in service.model.ports.iter().filter_map(|port| port.published) {
+            if let Some(stranger) = observed.strangers.iter().find(|stranger| stranger.ports.contains(&port))
+            {
+                findings.refusals.push(finding(
+                    name,
+                    format!("port {port} of the host is taken by container `{}`", stranger.name),
+                    "stop that container or publish another port",
+                ));
+            }
+        }
+    }
+}
+
+/// A pulled layer is unpacked: about two and a half times its compressed size, while both lie on the disk.
+const UNPACKED: f64 = 2.5;
+const KEEP_FREE: u64 = 256 << 20;
+
+fn check_room(observed: &Observed, desired: &Desired, plan: &Plan<Action>, findings: &mut Findings) {
+    let to_pull: u64 = desired
+        .services
+        .values()
+        .filter_map(|service| match (&service.image, &service.ours) {
+            (Some(DeployImage::Released { size: Some(size), id, .. }), Some(_))
+                if plan.steps.iter().any(|step| step.action == Action::Pull { image: id.clone() }) =>
+            {
+                Some(*size)
+            }
+            _ => None,
+        })
+        .sum();
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let needed = (to_pull as f64 * UNPACKED) as u64 + KEEP_FREE;
+    if let Some(free) = observed.engine.disk_free
+        && to_pull > 0
+        && free < needed
+    {
+        findings.refusals.push(finding(
+            "disk",
+            format!("the images need about {}, {} are free", mebibytes(needed), mebibytes(free)),
+            "run `bowline prune TARGET`, or make room",
+        ));
+    }
+    let memory = observed.engine.memory;
+    let limits: u64 = desired
+        .services
+        .values()
+        .filter_map(|service| service.model.memory.map(|limit| limit * u64::from(service.model.replicas)))
+        .sum();
+    for (name, service) in &desired.services {
+        if let Some(limit) = service.model.memory
+            && memory > 0
+            && limit > memory
+            && service.model.replicas > 0
+        {
+            findings.warnings.push(finding(
+                name,
+                format!("it may use {}, the machine has {}", mebibytes(limit), mebibytes(memory)),
+                "set a memory limit that the machine can keep",
+            ));
+        }
+    }
+    if memory > 0 && limits > memory {
+        findings.warnings.push(finding(
+            "memory",
+            format!("the limits add up to {}, the machine has {}", mebibytes(limits), mebibytes(memory)),
+            "lower them in [targets.*.services], or take a bigger machine",
+        ));
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+fn warn_of_weakness(observed: &Observed, desired: &Desired, plan: &Plan<Action>, findings: &mut Findings) {
+    for step in &plan.steps {
+        if let Some(gate) = &step.gate
+            && let Test::Settle { time } = &gate.test
+        {
+            findings.warnings.push(finding(
+                &step.subject,
+                format!(
+                    "it has no health check: staying up for {} s is all the proof there is",
+                    time.as_secs_f64()
+                ),
+                "give it a healthcheck in the compose file, or health in bowline.toml",
+            ));
+        }
+        if let Action::WriteFiles { edited, .. } = &step.action {
+            for path in edited {
+                findings.warnings.push(finding(
+                    path,
+                    "it differs on the target from what was last deployed; it will be replaced".into(),
+                    format!("the edited one is kept there as {path}.before-bowline"),
+                ));
+            }
+        }
+    }
+    for (name, on) in weak_dependencies(desired) {
+        findings.warnings.push(finding(
+            &name,
+            format!("it waits for `{on}` to be healthy, whose health check is switched off"),
+            "give it a health check, or depend on its start only",
+        ));
+    }
+    for container in &observed.containers {
+        let placed = observed
+            .revision
+            .as_ref()
+            .is_some_and(|revision| revision.services.contains_key(&container.service));
+        if !desired.services.contains_key(&container.service) && !placed && !container.one_off {
+            findings.warnings.push(finding(
+                &container.service,
+                format!(
+                    "container `{}` belongs to the project, but the compose file has no such service",
+                    container.name
+                ),
+                "it is left alone; remove it by hand if nobody needs it",
+            ));
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Releases, their record in the registry, and revisions: which release a target runs.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::digest::Digest;
+use crate::event::RunId;
+use crate::image::ImageId;
+
+/// The version of the record's format. A reader refuses a higher one.
+pub const FORMAT: u16 = 1;
+
+/// The media types of a release in the registry: an OCI artifact (image-spec 1.1, manifest.md, "artifactType").
+pub mod media_type {
+    /// The artifact.
+    pub const RELEASE: &str = "application/vnd.bowline.release.v1";
+    /// Its first layer: the [`Record`](super::Record) as JSON.
+    pub const RECORD: &str = "application/vnd.bowline.release.record.v1+json";
+    /// Its second layer: the [`Spec`](super::Spec) as JSON.
+    pub const SPEC: &str = "application/vnd.bowline.release.spec.v1+json";
+}
+
+/// What a release is: images, and the digest of the spec they are deployed with.
+///
+/// A release exists when its record is in the registry, under the bare git tag; it never changes afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`FORMAT`].
+    pub format: u16,
+    /// The project's name.
+    pub project: String,
+    /// The git tag, e.g. `v5.0.2-b321acf`.
+    pub tag: String,
+    /// The version without its `v`.
+    pub version: String,
+    /// The full commit id.
+    pub commit: String,
+    /// The release before this one.
+    pub previous: Option<String>,
+    /// One image for every service.
+    pub images: BTreeMap<String, ReleasedImage>,
+    /// The digest of the spec.
+    pub spec: Digest,
+    /// When the record was written. It is not part of any image.
+    pub created: Timestamp,
+    /// What was merged since the release before, newest first: titles as read, untrusted.
+    pub changes: Vec<String>,
+}
+
+/// One service's image in a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleasedImage {
+    /// Which.
+    #[serde(flatten)]
+    pub id: ImageId,
+    /// Its tag in the registry's repository, e.g. `user_v5.0.2-b321acf`. For people.
+    pub tag: String,
+    /// Whether its content differs from the release before.
+    pub changed: bool,
+    /// The release whose build made it.
+    pub built_in: String,
+}
+
+/// The files that a deploy needs from the commit: compose files, the small files they mount, `bowline.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// By path relative to the project's directory, with `/` between the parts, never leaving it.
+    pub files: BTreeMap<String, SpecFile>,
+}
+
+/// One file of a spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpecFile {
+    /// Whether it may be executed: git keeps no other mode.
+    pub executable: bool,
+    /// Its bytes, as standard base64 (RFC 4648, section 4) in JSON.
+    #[serde(with = "content")]
+    pub content: Vec<u8>,
+}
+
+impl SpecFile {
+    /// The digest that decides whether a file on the target is this one.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.content)
+    }
+}
+
+impl Spec {
+    /// The digest over all paths, modes and contents. Lengths are hashed too, so that no two specs read the same.
+    pub fn digest(&self) -> Digest {
+        let mut hash = Sha256::new();
+        for (path, file) in &self.files {
+            for part in [path.as_bytes(), if file.executable { b"x" } else { b"-" }, &file.content] {
+                hash.update((part.len() as u64).to_be_bytes());
+                hash.update(part);
+            }
+        }
+        Digest::from_bytes(hash.finalize().into())
+    }
+
+    /// The files as text or nothing.
+    pub fn text(&self, path: &str) -> Option<&str> {
+        self.files.get(path).and_then(|file| std::str::from_utf8(&file.content).ok())
+    }
+}
+
+/// What a target was brought to, once. Numbers count from 1; what was found before the first deploy is 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// Counts up by one.
+    pub number: u64,
+    /// The release, unless it was adopted.
+    pub release: Option<String>,
+    /// How it came to be: `deploy`, `rollback`, `adopt`, `ship`.
+    pub verb: String,
+    /// When it was reached.
+    pub at: Timestamp,
+    /// The run that made it.
+    pub run: RunId,
+    /// Who ran it: `user@machine`.
+    pub by: String,
+    /// The digest of the spec, which is kept on the target beside it.
+    pub spec: Digest,
+    /// The digests of the files in the project's directory.
+    #[serde(default)]
+    pub files: BTreeMap<String, Digest>,
+    /// What stands where.
+    pub services: BTreeMap<String, Placed>,
+    /// Milliseconds from the start of the run until everything was healthy.
+    pub milliseconds: u64,
+}
+
+/// What a service was left with by a revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// The engine's own id of the image that its containers run.
+    pub image: Digest,
+    /// The name by which the compose file calls the image.
+    pub image_name: String,
+    /// The image as a release knows it, where it is ours.
+    pub released: Option<ImageId>,
+    /// The fingerprint of its definition; see [`crate::compose::desired`].
+    pub fingerprint: Digest,
+    /// The ids of its containers.
+    pub containers: Vec<String>,
+}
+
+mod content {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD.decode(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(files: &[(&str, &[u8])]) -> Spec {
+        let file = |content: &&[u8]| SpecFile { executable: false, content: content.to_vec() };
+        Spec { files: files.iter().map(|(path, content)| ((*path).to_owned(), file(content))).collect() }
+    }
+
+    #[test]
+    fn any_bytes_survive_the_record() {
+        let spec = spec(&[("a", &[0, 255, 10]), ("b/c", b"text")]);
+        let text = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<Spec>(&text).unwrap(), spec);
+    }
+
+    #[test]
+    fn moving_bytes_between_path_and_content_changes_the_digest() {
+        assert_ne!(spec(&[("ab", b"c")]).digest(), spec(&[("a", b"bc")]).digest());
+        assert_ne!(spec(&[("a", b""), ("b", b"")]).digest(), spec(&[("a", b"")]).digest());
+    }
+}
