@@ -1,0 +1,132 @@
+//! Clients that are stuck, greedy or foreign.
+
+use std::time::Duration;
+
+use bowline_core::digest::Digest;
+use bowline_registry::Limits;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::served::{Served, code, header};
+
+async fn start(change: impl FnOnce(&mut Limits)) -> Served {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    Served::start_in(tempfile::tempdir().unwrap(), limits).await
+}
+
+/// Sends raw bytes and reads until the server closes.
+async fn talk(served: &Served, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(&served.address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    let read = timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await;
+    read.expect("the server closes").ok();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_its_headers_is_cut_off() {
+    let served = start(|limits| limits.header = Duration::from_millis(200)).await;
+    for request in [&b""[..], b"GET /v2/ HTTP/1.1\r\nhost: local"] {
+        let answer = talk(&served, request).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_stops_in_a_body_is_told_and_can_go_on() {
+    let served = start(|limits| limits.idle = Duration::from_millis(200)).await;
+    let place = header(&served.send("POST", "/v2/a/blobs/uploads/").await, "location");
+    let head = format!("PATCH {place} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n01234");
+    let answer = talk(&served, head.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    let status = served.send("GET", &place).await;
+    assert_eq!(header(&status, "range"), "0-4");
+    let put = served.ask("PUT", &format!("{place}?digest={}", Digest::of(b"0123456789"))).body("56789");
+    assert_eq!(put.send().await.unwrap().status(), 201);
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_is_cut_off() {
+    let served = start(|limits| {
+        limits.idle = Duration::from_millis(200);
+        // The pushing client's connection, kept open for more, goes soon too.
+        limits.header = Duration::from_millis(200);
+        limits.connections = 1;
+    })
+    .await;
+    let content = vec![7; 64 << 20];
+    let blob = served.push_blob("a", &content).await;
+    let digest = blob["digest"].as_str().unwrap();
+    let mut stream = TcpStream::connect(&served.address).await.unwrap();
+    let request = format!("GET /v2/a/blobs/{digest} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // The only connection is given away; another one is served once the stuck one was cut off.
+    let other =
+        timeout(Duration::from_secs(10), talk(&served, b"GET /v2/ HTTP/1.0\r\nhost: localhost\r\n\r\n"));
+    assert!(other.await.unwrap().starts_with("HTTP/1.0 200"));
+}
+
+#[tokio::test]
+async fn headers_have_an_end() {
+    let served = Served::start().await;
+    let many = "x: y\r\n".repeat(100);
+    let long = format!("x: {}\r\n", "y".repeat(1 << 20));
+    for headers in [many, long] {
+        let request = format!("GET /v2/ HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
+        let answer = talk(&served, request.as_bytes()).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn uploads_have_a_number_and_come_free_again() {
+    let served = start(|limits| limits.uploads = 2).await;
+    let first = header(&served.send("POST", "/v2/a/blobs/uploads/").await, "location");
+    assert_eq!(served.send("POST", "/v2/a/blobs/uploads/").await.status(), 202);
+    let refused = served.send("POST", "/v2/a/blobs/uploads/").await;
+    assert_eq!((refused.status().as_u16(), header(&refused, "retry-after").as_str()), (429, "5"));
+    assert_eq!(code(refused).await, "TOOMANYREQUESTS");
+    assert_eq!(served.send("DELETE", &first).await.status(), 204);
+    assert_eq!(served.send("POST", "/v2/a/blobs/uploads/").await.status(), 202);
+}
+
+#[tokio::test]
+async fn on_loopback_only_loopback_names_are_answered() {
+    let served = Served::start().await;
+    for (host, status) in [
+        ("localhost:1", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:5", 200),
+        ("evil.example", 421),
+        ("10.0.0.1:5000", 421),
+    ] {
+        let answer = served.ask("GET", "/v2/").header("host", host).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn stopping_lets_a_running_request_finish_and_frees_the_store() {
+    let served = Served::start().await;
+    let place = header(&served.send("POST", "/v2/a/blobs/uploads/").await, "location");
+    let mut stream = TcpStream::connect(&served.address).await.unwrap();
+    let digest = Digest::of(b"0123456789");
+    let head =
+        format!("PUT {place}?digest={digest} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n01234");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let store = served.store.clone();
+    let stopping = tokio::spawn(served.stop());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stream.write_all(b"56789").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let directory = timeout(Duration::from_secs(5), stopping).await.unwrap().unwrap();
+    drop(store);
+    let again = Served::start_in(directory, Limits::default()).await;
+    assert_eq!(again.send("HEAD", &format!("/v2/a/blobs/{digest}")).await.status(), 200);
+}

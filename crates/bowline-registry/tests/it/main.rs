@@ -1,0 +1,14 @@
+//! The registry as its clients see it.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "all of it is tests; the exception in clippy.toml knows only the functions marked as such"
+)]
+
+mod concurrency;
+mod limit;
+mod protocol;
+mod served;
