@@ -8,6 +8,7 @@
 
 pub mod host;
 pub mod image;
+pub mod proxy;
 pub mod registry;
 pub mod repository;
 pub mod skip;

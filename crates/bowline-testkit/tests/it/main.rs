@@ -3,4 +3,5 @@
 
 mod host;
 mod image;
+mod proxy;
 mod repository;
