@@ -6,11 +6,14 @@
 #![deny(missing_docs)]
 
 pub mod artifact;
+pub mod bump;
 pub mod change;
 pub mod compose;
+pub mod decision;
 pub mod digest;
 pub mod event;
 pub mod health;
+pub mod history;
 pub mod image;
 pub mod placeholder;
 pub mod plan;
@@ -19,3 +22,6 @@ pub mod reference;
 pub mod release;
 pub mod rollout;
 pub mod service;
+pub mod tag;
+pub mod title;
+pub mod version;
