@@ -2,6 +2,7 @@
 //!
 //! `commands` parse arguments, call an `operation` and render what it returns; they hold no logic of their own.
 
+pub mod build;
 pub mod cli;
 pub mod clock;
 pub mod commands;

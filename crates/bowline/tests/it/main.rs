@@ -1,4 +1,5 @@
 //! The binary, run as people run it: one file a subject.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod build;
 mod cli;

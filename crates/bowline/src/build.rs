@@ -1,0 +1,7 @@
+//! From sources to something an image can be made of: build commands, artifacts, Dockerfiles.
+
+pub mod artifact;
+pub mod command;
+pub mod inspection;
+pub mod output;
+pub mod process;
