@@ -62,6 +62,12 @@ pub struct ReleasedImage {
     pub changed: bool,
     /// The release whose build made it.
     pub built_in: String,
+    /// The fingerprint of how it was built; see [`crate::change`].
+    #[serde(default)]
+    pub definition: Option<Digest>,
+    /// Compressed bytes of its layers.
+    #[serde(default)]
+    pub size: u64,
 }
 
 /// The files that a deploy needs from the commit: compose files, the small files they mount, `bowline.toml`.

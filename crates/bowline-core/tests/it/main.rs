@@ -1,0 +1,8 @@
+//! Whole stories against a simulated target: thousands of runs that are cut off anywhere.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(unreachable_pub)]
+
+mod planning;
+mod simulation;
+mod survival;

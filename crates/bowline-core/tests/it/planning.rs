@@ -1,0 +1,68 @@
+//! Plans as text: what is touched, in which order, and what is left alone.
+
+use bowline_core::compose::planning::{Action, plan};
+use bowline_core::plan::Plan;
+
+use crate::simulation::{SimRelease, World, desired};
+
+fn release(images: [u8; 3], definitions: [u8; 3]) -> SimRelease {
+    SimRelease { images, definitions }
+}
+
+fn waves(plan: &Plan<Action>) -> String {
+    let wave = |steps: Vec<&bowline_core::plan::Step<Action>>| {
+        steps.iter().map(|step| step.id.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    plan.waves().into_iter().map(wave).collect::<Vec<_>>().join("\n")
+}
+
+fn planned(from: Option<SimRelease>, to: SimRelease) -> String {
+    let mut world = World::default();
+    if let Some(from) = from {
+        world.deploy(&from, None);
+    }
+    waves(&plan(&world.observe(), &desired(&to)).unwrap())
+}
+
+#[test]
+fn the_first_deploy_does_everything_in_the_order_of_dependencies() {
+    insta::assert_snapshot!(planned(None, release([0, 0, 0], [0, 0, 0])), @r"
+    pull:api pull:db pull:web
+    write:files
+    name:api name:db name:web
+    recreate:db
+    recreate:api
+    recreate:web
+    ");
+}
+
+#[test]
+fn one_new_image_replaces_one_service() {
+    insta::assert_snapshot!(planned(Some(release([0, 0, 0], [0, 0, 0])), release([0, 1, 0], [0, 0, 0])), @r"
+    pull:api
+    name:api
+    recreate:api
+    ");
+}
+
+#[test]
+fn one_new_definition_replaces_one_service() {
+    insta::assert_snapshot!(planned(Some(release([0, 0, 0], [0, 0, 0])), release([0, 0, 0], [0, 0, 1])), @r"
+    write:files
+    recreate:web
+    ");
+}
+
+#[test]
+fn nothing_changed_nothing_done() {
+    assert_eq!(planned(Some(release([1, 0, 0], [0, 2, 0])), release([1, 0, 0], [0, 2, 0])), "");
+}
+
+#[test]
+fn the_same_inputs_give_the_same_plan_byte_for_byte() {
+    let mut world = World::default();
+    world.deploy(&release([0, 0, 0], [0, 0, 0]), None);
+    let once =
+        || serde_json::to_string(&plan(&world.observe(), &desired(&release([1, 1, 1], [1, 0, 0]))).unwrap());
+    assert_eq!(once().unwrap(), once().unwrap());
+}
