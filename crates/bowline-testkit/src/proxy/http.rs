@@ -97,6 +97,10 @@ pub(super) async fn forward(client: Connection, server: Connection, state: &Stat
     let (from_server, mut to_server) = tokio::io::split(server);
     let mut from_client = BufReader::new(from_client);
     let mut from_server = BufReader::new(from_server);
+    // The first byte of TLS. Engines try that first and wait long for an answer in kind; web servers say no at once.
+    if from_client.fill_buf().await?.first() == Some(&0x16) {
+        return to_client.write_all(answer(400, &[], "this is plain HTTP\n").as_bytes()).await;
+    }
     while let Some(head) = read_head(&mut from_client).await? {
         let (place, fault) = state.note(head.request());
         match fault {
