@@ -38,6 +38,8 @@ pub struct Cli {
 pub enum Verb {
     /// Print the completion script for a shell
     Completions(commands::completions::CompletionsArgs),
+    /// Print the JSON schema of bowline.toml, for editors
+    Schema,
     /// Print the manual page
     #[command(hide = true)]
     Man,
@@ -77,6 +79,7 @@ pub fn run() -> ExitCode {
 fn dispatch(context: &Context, verb: Verb) -> Outcome<ExitCode> {
     match verb {
         Verb::Completions(args) => commands::completions::run(args, &mut Cli::command()),
+        Verb::Schema => commands::schema::run(context),
         Verb::Man => commands::man::run(Cli::command()),
     }?;
     let _ = context;

@@ -45,6 +45,8 @@ pub struct Failure {
     pub causes: Vec<String>,
     /// Lines shown as they are below the causes: the end of a log, a source excerpt with a caret.
     pub detail: Vec<String>,
+    /// Excerpts of a source with carets, coloured, in which the characters of strangers are harmless already.
+    pub excerpt: Option<Box<str>>,
     /// What to do next.
     pub hint: Option<String>,
 }
@@ -55,7 +57,14 @@ pub type Outcome<T> = Result<T, Failure>;
 impl Failure {
     /// A failure of this kind.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), causes: Vec::new(), detail: Vec::new(), hint: None }
+        Self {
+            kind,
+            message: message.into(),
+            causes: Vec::new(),
+            detail: Vec::new(),
+            excerpt: None,
+            hint: None,
+        }
     }
 
     /// It failed, and the target is as it was (exit 1).
@@ -100,6 +109,13 @@ impl Failure {
     #[must_use]
     pub fn detail(mut self, lines: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.detail.extend(lines.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds excerpts of a source, coloured. They must have been made safe to show.
+    #[must_use]
+    pub fn excerpt(mut self, text: impl Into<Box<str>>) -> Self {
+        self.excerpt = Some(text.into());
         self
     }
 

@@ -89,13 +89,18 @@ impl Ui {
         for line in &failure.detail {
             text.push_str(&format!("\n  {}", printable(line)));
         }
+        if let Some(excerpt) = &failure.excerpt {
+            text.push_str(&format!("\n{excerpt}"));
+        }
         if let Some(hint) = &failure.hint {
             text.push_str(&format!("\n{HINT}next:{HINT:#} {hint}"));
         }
         self.line(&text);
         if self.json {
+            let excerpt =
+                failure.excerpt.as_deref().map(|text| anstream::adapter::strip_str(text).to_string());
             self.data(&serde_json::json!({
-                "ok": false, "error": failure.message, "causes": failure.causes, "detail": failure.detail,
+                "ok": false, "error": failure.message, "causes": failure.causes, "detail": failure.detail, "excerpt": excerpt,
                 "hint": failure.hint, "exit": failure.kind.code(),
             }));
         }

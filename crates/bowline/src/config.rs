@@ -1,0 +1,202 @@
+//! `bowline.toml`: what is built, where it is kept and where it runs.
+//!
+//! The file is read in three steps: the text into a tree with positions, the tree against the [schema](schema::schema)
+//! (unknown keys, wrong types), the rest into the types below (durations, names, globs, …). Every step tells all that
+//! is wrong, and what is wrong in one place does not hide what is wrong in another.
+
+mod document;
+mod path;
+pub mod problem;
+mod resolve;
+pub mod schema;
+mod secret;
+mod service;
+mod shape;
+mod target;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bowline_core::placeholder::Placeholders;
+use bowline_core::reference::{Reference, Repository};
+use bowline_core::service::{ServiceName, TagTemplate};
+
+pub use path::globs;
+pub use secret::Secret;
+pub use service::{Health, Probe, Service};
+pub use target::{ComposeTarget, Environment, KubernetesTarget, Override, Pace, Target};
+
+use crate::error::{Attempt, Failure, Outcome};
+use problem::{mask, nearest, render};
+
+/// The file's name.
+pub const FILE: &str = "bowline.toml";
+
+/// A file that is larger than this is not a configuration (1 MiB).
+const LARGEST: u64 = 1 << 20;
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The directory that the file lies in: relative paths start here.
+    pub directory: PathBuf,
+    /// The text it was read from: part of a release's spec bundle.
+    pub text: String,
+    /// The project's name, as compose allows it: `chat`.
+    pub project: String,
+    /// What merged changes without a token in their titles count as.
+    pub default_bump: DefaultBump,
+    /// The command that builds everything, where there is one.
+    pub command: Option<Command>,
+    /// The one repository for all images; `None` is the embedded registry.
+    pub repository: Option<Repository>,
+    /// How a service and a version make an image tag.
+    pub tag: TagTemplate,
+    /// What this repository builds.
+    pub services: BTreeMap<ServiceName, Service>,
+    /// Where it runs.
+    pub targets: BTreeMap<String, Target>,
+    /// Who is told in Slack.
+    pub slack: Option<Slack>,
+}
+
+/// What merged changes without a token in their titles count as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DefaultBump {
+    /// A patch.
+    #[default]
+    Patch,
+    /// Nothing: there is no release.
+    None,
+    /// A mistake: the release is refused.
+    Error,
+}
+
+/// A command that builds something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Program and arguments, with placeholders in them.
+    Words(Vec<String>),
+    /// A text for `sh -c`, because the configuration asks for a shell. It gets versions from its environment alone.
+    Shell(String),
+}
+
+impl Command {
+    /// Program and arguments, never empty. Placeholders are filled in word by word: what they stand for never becomes
+    /// a word of its own, or syntax.
+    pub fn argv(&self, placeholders: &Placeholders) -> Vec<String> {
+        match self {
+            Self::Words(words) => words.iter().map(|word| placeholders.fill(word)).collect(),
+            Self::Shell(script) => vec!["sh".into(), "-c".into(), script.clone()],
+        }
+    }
+}
+
+/// How Slack is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Slack {
+    /// By a webhook: one message per release.
+    Webhook {
+        /// Its URL.
+        url: Secret,
+    },
+    /// By a bot, which can update its message.
+    Bot {
+        /// Its token.
+        token: Secret,
+        /// Where it writes.
+        channel: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks the `bowline.toml` of a directory.
+    ///
+    /// # Errors
+    /// Kind `Invalid`: there is none, it cannot be read, or it is wrong; then with every problem in it.
+    pub fn load(directory: &Path) -> Outcome<Self> {
+        let path = directory.join(FILE);
+        let reading = || format!("reading {}", path.display());
+        let length = match std::fs::metadata(&path) {
+            Ok(file) => file.len(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Failure::invalid(format!("there is no {FILE} in {}", directory.display())).hint(
+                    "`bowline init` writes one from what it finds; `bowline -C DIR …` works elsewhere",
+                ));
+            }
+            Err(error) => return Err(Failure::invalid(reading()).because(&error)),
+        };
+        if length > LARGEST {
+            return Err(
+                Failure::invalid(reading()).since(format!("it has {length} bytes; {LARGEST} are allowed"))
+            );
+        }
+        let bytes = std::fs::read(&path).attempt(reading)?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            Failure::invalid(reading()).since(format!("it is not UTF-8: {}", error.utf8_error()))
+        })?;
+        Self::parse(&text, directory)
+    }
+
+    /// Checks the text of a `bowline.toml`, for instance the one of a release. Pure.
+    ///
+    /// # Errors
+    /// Kind `Invalid`, with every problem in it: line, column, excerpt with a caret, and what would be right.
+    pub fn parse(text: &str, directory: &Path) -> Outcome<Self> {
+        let (config, problems, secrets) = resolve::resolve(text, directory);
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => {
+                let source = mask(text, &secrets);
+                let count = match problems.len() {
+                    1 => "1 problem".to_owned(),
+                    several => format!("{several} problems"),
+                };
+                Err(Failure::invalid(format!("{FILE} has {count}"))
+                    .excerpt(render(&problems, FILE, &source, true))
+                    .hint("`bowline schema` prints the JSON schema, for editors that complete and check the file"))
+            }
+        }
+    }
+
+    /// A target by its name.
+    ///
+    /// # Errors
+    /// Kind `Invalid`: there is none of that name; says which there are.
+    pub fn target(&self, name: &str) -> Outcome<&Target> {
+        self.targets.get(name).ok_or_else(|| unknown("target", name, self.targets.keys().map(String::as_str)))
+    }
+
+    /// A service by its name.
+    ///
+    /// # Errors
+    /// Kind `Invalid`: there is none of that name; says which there are.
+    pub fn service(&self, name: &str) -> Outcome<&Service> {
+        self.services
+            .get(name)
+            .ok_or_else(|| unknown("service", name, self.services.keys().map(ServiceName::as_str)))
+    }
+
+    /// The service whose image compose files or manifests call by this name.
+    pub fn service_of(&self, image: &Reference) -> Option<&Service> {
+        let named = |service: &&Service| service.images.iter().any(|name| same_image(name, image));
+        self.services.values().find(named)
+    }
+}
+
+/// Whether two references name one image: `x` is `docker.io/library/x:latest`.
+pub fn same_image(one: &Reference, other: &Reference) -> bool {
+    one.repository == other.repository
+        && one.effective_tag() == other.effective_tag()
+        && one.digest == other.digest
+}
+
+fn unknown<'n>(noun: &str, name: &str, known: impl Iterator<Item = &'n str>) -> Failure {
+    let known: Vec<&str> = known.collect();
+    let failure = Failure::invalid(format!("{FILE} has no {noun} `{name}`"));
+    match (nearest(name, known.iter().copied()), known.is_empty()) {
+        (Some(near), _) => failure.hint(format!("did you mean `{near}`? It has {}", known.join(", "))),
+        (None, false) => failure.hint(format!("it has {}", known.join(", "))),
+        (None, true) => failure.hint(format!("it names no {noun} at all: add `[{noun}s.{name}]`")),
+    }
+}

@@ -1,0 +1,191 @@
+//! Targets: compose or Kubernetes, and the keys that belong to one of them only.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::part::Part;
+use super::{Named, name, project_fault};
+use crate::config::document::{At, Document, OverrideTable, TargetTable};
+use crate::config::problem::Problem;
+use crate::config::target::{ComposeTarget, Environment, KubernetesTarget, Override, Pace, Target};
+
+pub(super) fn targets(part: &mut Part, document: &Document) -> BTreeMap<String, Target> {
+    let mut targets = BTreeMap::new();
+    for (key, table) in &document.targets {
+        if let Some(target) = target(part, key, table) {
+            targets.insert(key.value.clone(), target);
+        }
+    }
+    targets
+}
+
+fn target(part: &mut Part, key: &At<String>, table: &TargetTable) -> Option<Target> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if !key.value.starts_with(|c: char| c.is_ascii_alphanumeric()) || !key.value.chars().all(legal) {
+        let label = "letters, digits, `-` and `_` can be in it; it starts with a letter or a digit";
+        part.refuse(&key.span, format!("`{}` cannot be a target's name", key.value), label);
+    } else if key.value == "release" {
+        part.refuse(&key.span, "no target is called `release`", "`bowline lock release` is a command");
+    }
+    let services = overrides(part, table);
+    let pace = pace(part, table);
+    let host = part.host(table.host.as_ref());
+    foreign(part, table);
+    match (&table.compose, &table.kubernetes) {
+        (Some(files), None) => Some(Target::Compose(ComposeTarget {
+            name: key.value.clone(),
+            files: part.paths(files, "a compose file"),
+            env_files: table.env_file.as_ref().map(|at| at.value.list()).unwrap_or_default(),
+            host,
+            directory: directory(part, table.directory.as_ref()),
+            project: project(part, table.project.as_ref()),
+            profiles: table.profiles.iter().flatten().map(|at| at.value.clone()).collect(),
+            pace,
+            services,
+        })),
+        (None, Some(manifests)) => Some(Target::Kubernetes(KubernetesTarget {
+            name: key.value.clone(),
+            manifests: part.paths(manifests, "a file or directory with manifests"),
+            exclude: part.globs(table.exclude.as_ref()),
+            context: table.context.as_ref().map(|at| at.value.clone()),
+            host,
+            namespace: table.namespace.as_ref().map(|at| at.value.clone()),
+            pace,
+            services,
+        })),
+        (Some(compose), Some(manifests)) => {
+            let (first, second) = if compose.span.start < manifests.span.start {
+                (compose, manifests)
+            } else {
+                (manifests, compose)
+            };
+            let message = format!("`{}` is a compose project or a cluster, not both", key.value);
+            part.problems.push(
+                Problem::new(&second.span, message, "make another target of this")
+                    .related(&first.span, "it has this already"),
+            );
+            None
+        }
+        (None, None) => {
+            let mistyped = format!("`targets.{}.", key.value);
+            if !part.problems.iter().any(|problem| problem.message.starts_with(&mistyped)) {
+                let message = format!("nothing says what runs on `{}`", key.value);
+                part.refuse(
+                    &key.span,
+                    message,
+                    "add `compose = \"compose.yaml\"` or `kubernetes = [\"k8s/\"]`",
+                );
+            }
+            None
+        }
+    }
+}
+
+/// Keys that mean nothing for this kind of target.
+fn foreign(part: &mut Part, table: &TargetTable) {
+    let span = |at: &Option<At<String>>| at.as_ref().map(|at| at.span.clone());
+    let first =
+        |list: &Option<Vec<At<String>>>| list.as_ref().and_then(|list| Some(list.first()?.span.clone()));
+    let of_compose: [(&str, Option<Range<usize>>); 4] = [
+        ("env-file", table.env_file.as_ref().map(|at| at.span.clone())),
+        ("directory", span(&table.directory)),
+        ("project", span(&table.project)),
+        ("profiles", first(&table.profiles)),
+    ];
+    let of_kubernetes: [(&str, Option<Range<usize>>); 3] = [
+        ("exclude", first(&table.exclude)),
+        ("context", span(&table.context)),
+        ("namespace", span(&table.namespace)),
+    ];
+    let (foreign, other) = match (&table.compose, &table.kubernetes) {
+        (Some(_), None) => (&of_kubernetes[..], "`kubernetes`"),
+        (None, Some(_)) => (&of_compose[..], "`compose`"),
+        _ => return,
+    };
+    for (key, span) in foreign {
+        if let Some(span) = span {
+            part.refuse(span, format!("`{key}` belongs to targets with {other}"), "leave this out");
+        }
+    }
+    if let (Some(_), Some(context), Some(_)) = (&table.kubernetes, &table.context, &table.host) {
+        let message =
+            "the cluster's API is reached by a kubeconfig's `context` or through a `host`, not by both";
+        part.refuse(&context.span, message, "leave out one of them");
+    }
+}
+
+fn directory(part: &mut Part, at: Option<&At<String>>) -> Option<String> {
+    let at = at?;
+    let strange = at.value.contains(|c: char| c.is_control()) || at.value.split('/').any(|name| name == "..");
+    if !at.value.starts_with('/') || strange {
+        part.refuse(
+            &at.span,
+            "`directory` is an absolute path on the host",
+            "starts with `/` and has no `..`",
+        );
+        return None;
+    }
+    let trimmed = at.value.trim_end_matches('/');
+    Some(if trimmed.is_empty() { "/".into() } else { trimmed.into() })
+}
+
+fn project(part: &mut Part, at: Option<&At<String>>) -> Option<String> {
+    let at = at?;
+    if let Some(fault) = project_fault(&at.value) {
+        part.refuse(&at.span, format!("`{}` cannot be a compose project's name", at.value), fault);
+        return None;
+    }
+    Some(at.value.clone())
+}
+
+fn pace(part: &mut Part, table: &TargetTable) -> Pace {
+    let defaults = Pace::default();
+    Pace {
+        start: part.duration(table.start.as_ref(), false).unwrap_or(defaults.start),
+        settle: part.duration(table.settle.as_ref(), true).unwrap_or(defaults.settle),
+        restarts: table.restarts.as_ref().map_or(defaults.restarts, |at| at.value),
+        keep: part.positive(table.keep.as_ref(), "the number of releases kept").unwrap_or(defaults.keep),
+    }
+}
+
+fn overrides(part: &mut Part, table: &TargetTable) -> Named<Override> {
+    let mut services = Named::new();
+    for (key, table) in &table.services {
+        let Some(name) = name(part, key) else { continue };
+        services.insert(name, one_override(part, table));
+    }
+    services
+}
+
+fn one_override(part: &mut Part, table: &OverrideTable) -> Override {
+    let mut env = BTreeMap::new();
+    for (variable, value) in &table.env {
+        let name = &variable.value;
+        if name.is_empty() || name.contains(['=', '\0']) || name.chars().any(char::is_whitespace) {
+            part.refuse(
+                &variable.span,
+                "this cannot be the name of an environment variable",
+                "no `=`, no blanks",
+            );
+        }
+        env.insert(name.clone(), value.text());
+    }
+    let replicas = match &table.replicas {
+        Some(at) if at.value == 0 => {
+            part.refuse(
+                &at.span,
+                "a service runs in at least one container",
+                "write `enabled = false` to switch it off",
+            );
+            None
+        }
+        at => at.as_ref().map(|at| at.value),
+    };
+    Override {
+        env: Environment(env),
+        memory: part.memory(table.memory.as_ref()),
+        milli_cpus: part.cpus(table.cpus.as_ref()),
+        replicas,
+        enabled: table.enabled.unwrap_or(true),
+    }
+}
