@@ -1,7 +1,9 @@
 //! From sources to something an image can be made of: build commands, artifacts, Dockerfiles.
 
 pub mod artifact;
+pub mod change;
 pub mod command;
 pub mod inspection;
 pub mod output;
 pub mod process;
+pub mod recipe;
