@@ -27,9 +27,14 @@ pub(crate) fn keep(file: NamedTempFile, path: &Path) -> io::Result<()> {
 pub(crate) fn mark(path: &Path) -> io::Result<()> {
     let parent = parent(path)?;
     create_directory(parent)?;
-    let file = File::options().create(true).append(true).open(path)?;
-    file.set_modified(std::time::SystemTime::now())?;
-    sync_directory(parent)
+    match File::options().create_new(true).write(true).open(path) {
+        Ok(_) => sync_directory(parent),
+        // Time alone need not outlast a crash of the machine.
+        Err(failure) if failure.kind() == io::ErrorKind::AlreadyExists => {
+            File::options().append(true).open(path)?.set_modified(std::time::SystemTime::now())
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 /// A file's content, or nothing where there is no such file.

@@ -8,7 +8,10 @@
     reason = "all of it is tests; the exception in clippy.toml knows only the functions marked as such"
 )]
 
+mod client;
 mod concurrency;
+mod crash;
+mod engine;
 mod limit;
 mod protocol;
 mod served;

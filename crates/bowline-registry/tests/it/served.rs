@@ -35,8 +35,12 @@ impl Served {
     }
 
     pub(crate) async fn start_in(directory: tempfile::TempDir, limits: Limits) -> Self {
+        Self::start_at("127.0.0.1", directory, limits).await
+    }
+
+    pub(crate) async fn start_at(host: &str, directory: tempfile::TempDir, limits: Limits) -> Self {
         let store = Store::open(directory.path()).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind((host, 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(serve_with(listener, store.clone(), limits, stopped));
