@@ -1,1 +1,3 @@
 //! What the verbs do: each operation observes, plans, and applies what was planned.
+
+pub mod build;
