@@ -5,8 +5,11 @@
 //! what should be; [`planning::plan`] compares that with what is [`observed`].
 
 pub mod desired;
+pub mod drift;
 pub mod model;
 pub mod observed;
 pub mod override_file;
 pub mod planning;
 pub mod preflight;
+pub mod retention;
+pub mod status;

@@ -15,6 +15,7 @@ pub mod event;
 pub mod health;
 pub mod history;
 pub mod image;
+pub mod journal;
 pub mod placeholder;
 pub mod plan;
 pub mod quantity;

@@ -119,6 +119,9 @@ pub struct HostImage {
     pub names: BTreeSet<String>,
     /// The manifest digests by which it was pulled.
     pub manifests: BTreeSet<Digest>,
+    /// The repositories (`registry/name`) from which it was pulled by digest.
+    #[serde(default)]
+    pub repositories: BTreeSet<String>,
     /// Bytes on disk.
     pub size: u64,
 }

@@ -115,6 +115,7 @@ impl World {
             id: *id,
             names: names.clone(),
             manifests: BTreeSet::new(),
+            repositories: BTreeSet::new(),
             size: 0,
         };
         Observed {
