@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::response::Response;
 use bowline_core::digest::Digest;
 use bytes::{Bytes, BytesMut};
@@ -105,7 +105,7 @@ pub(crate) async fn put(
     name: Name,
     reference: Reference,
     asked: &Asked,
-    body: Body,
+    body: &mut BodyDataStream,
 ) -> Result<Response, Refusal> {
     let store = registry.store.clone();
     let content_type = asked.header(header::CONTENT_TYPE).map(str::to_owned);
@@ -204,11 +204,10 @@ pub(crate) async fn delete(registry: &Registry, name: Name, digest: Digest) -> R
     .await
 }
 
-async fn read_body(body: Body, idle: Duration) -> Result<Bytes, Refusal> {
-    let mut stream = body.into_data_stream();
+async fn read_body(body: &mut BodyDataStream, idle: Duration) -> Result<Bytes, Refusal> {
     let mut bytes = BytesMut::new();
     loop {
-        match tokio::time::timeout(idle, stream.next()).await {
+        match tokio::time::timeout(idle, body.next()).await {
             Ok(Some(Ok(chunk))) => bytes.extend_from_slice(&chunk),
             Ok(Some(Err(_))) => return Err(Refusal::Cut),
             Ok(None) => return Ok(bytes.freeze()),

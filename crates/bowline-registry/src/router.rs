@@ -1,9 +1,13 @@
 //! From a request to the function that answers it.
 
+use std::time::Duration;
+
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::address::is_loopback_host;
@@ -16,6 +20,8 @@ use crate::upload::Uploads;
 use crate::{blob, manifest, referrer, tag, upload};
 
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// How long a refused client may go on sending.
+const DRAIN: Duration = Duration::from_secs(5);
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
 /// What every handler works on.
@@ -60,13 +66,36 @@ pub(crate) fn router(registry: Registry) -> Router {
 }
 
 async fn handle(State(registry): State<Registry>, request: Request) -> Response {
-    let mut response = answer_request(&registry, request).await.unwrap_or_else(Refusal::into_response);
+    let (parts, body) = request.into_parts();
+    // With `Expect: 100-continue` the client waits for a word before it sends, and the refusal is that word.
+    let sends = !parts.headers.contains_key(header::EXPECT);
+    let mut body = body.into_data_stream();
+    let mut response = match answer_request(&registry, parts, &mut body).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            if sends && !matches!(refusal, Refusal::Cut | Refusal::Stalled { .. }) {
+                drain(&mut body).await;
+            }
+            refusal.into_response()
+        }
+    };
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     response
 }
 
-async fn answer_request(registry: &Registry, request: Request) -> Result<Response, Refusal> {
-    let (parts, body) = request.into_parts();
+/// Lets a refused client finish sending, for a while: if the connection were closed while it sends, the kernel would
+/// throw the refusal away and the client would see a broken connection instead.
+async fn drain(body: &mut BodyDataStream) {
+    let all = async { while let Some(Ok(_)) = body.next().await {} };
+    // Who sends longer than that sees the broken connection after all.
+    let _ = tokio::time::timeout(DRAIN, all).await;
+}
+
+async fn answer_request(
+    registry: &Registry,
+    parts: Parts,
+    body: &mut BodyDataStream,
+) -> Result<Response, Refusal> {
     if registry.local {
         let host =
             parts.headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or("localhost");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::response::Response;
 use bowline_core::digest::Digest;
 use bytes::Bytes;
@@ -82,7 +82,7 @@ impl Uploads {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, upload| {
             let touched = *upload.touched.lock().unwrap_or_else(PoisonError::into_inner);
-            touched.elapsed() < age || upload.content.try_lock().is_err()
+            !upload.is_over() && (touched.elapsed() < age || upload.content.try_lock().is_err())
         });
     }
 
@@ -105,7 +105,7 @@ impl Uploads {
 
     fn find(&self, name: &Name, id: &str) -> Result<Arc<Upload>, Refusal> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let upload = open.get(id).filter(|upload| upload.name == *name);
+        let upload = open.get(id).filter(|upload| upload.name == *name && !upload.is_over());
         let upload = upload.ok_or_else(|| Refusal::UnknownUpload { id: id.into() })?;
         upload.touch();
         Ok(Arc::clone(upload))
@@ -119,6 +119,11 @@ impl Uploads {
 impl Upload {
     fn touch(&self) {
         *self.touched.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Whether its content is gone. While somebody sends it is not.
+    fn is_over(&self) -> bool {
+        self.content.try_lock().is_ok_and(|content| content.is_none())
     }
 
     fn location(&self) -> String {
@@ -150,7 +155,7 @@ impl Upload {
         self: &Arc<Self>,
         mut content: Turn,
         span: Option<Span>,
-        body: Body,
+        body: &mut BodyDataStream,
         idle: Duration,
     ) -> Result<Turn, Refusal> {
         let before = content.as_ref().map(|content| (content.hasher.clone(), content.length));
@@ -184,13 +189,12 @@ impl Upload {
 /// Takes what the body sends to the writer. Dropping the sender, as also happens when the client goes away, ends it.
 async fn send_all(
     upload: &Upload,
-    body: Body,
+    body: &mut BodyDataStream,
     sender: mpsc::Sender<Bytes>,
     idle: Duration,
 ) -> Result<(), Refusal> {
-    let mut stream = body.into_data_stream();
     loop {
-        let chunk = match timeout(idle, stream.next()).await {
+        let chunk = match timeout(idle, body.next()).await {
             Ok(Some(Ok(chunk))) => chunk,
             Ok(Some(Err(_))) => return Err(Refusal::Cut),
             Ok(None) => return Ok(()),
@@ -218,7 +222,7 @@ pub(crate) async fn begin(
     registry: &Registry,
     name: Name,
     asked: &Asked,
-    body: Body,
+    body: &mut BodyDataStream,
 ) -> Result<Response, Refusal> {
     if let Some(text) = asked.query("mount") {
         let digest = text.parse().map_err(|_| Refusal::InvalidDigest { text })?;
@@ -265,7 +269,7 @@ pub(crate) async fn patch(
     name: &Name,
     id: &str,
     asked: &Asked,
-    body: Body,
+    body: &mut BodyDataStream,
 ) -> Result<Response, Refusal> {
     let upload = registry.uploads.find(name, id)?;
     let turn = upload.take_turn().await?;
@@ -280,7 +284,7 @@ pub(crate) async fn put(
     name: &Name,
     id: &str,
     asked: &Asked,
-    body: Body,
+    body: &mut BodyDataStream,
 ) -> Result<Response, Refusal> {
     let upload = registry.uploads.find(name, id)?;
     let digest = parse_digest(asked.query("digest"))?;
@@ -295,7 +299,7 @@ async fn finish(
     turn: Turn,
     span: Option<Span>,
     digest: Digest,
-    body: Body,
+    body: &mut BodyDataStream,
 ) -> Result<Response, Refusal> {
     let mut turn = upload.append(turn, span, body, registry.limits.idle).await?;
     let content = turn.take().ok_or_else(|| Refusal::UnknownUpload { id: upload.id.clone() })?;

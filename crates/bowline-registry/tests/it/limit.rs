@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bowline_core::digest::Digest;
 use bowline_registry::Limits;
+use bowline_testkit::skip::{is_root, skip};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -129,4 +130,52 @@ async fn stopping_lets_a_running_request_finish_and_frees_the_store() {
     drop(store);
     let again = Served::start_in(directory, Limits::default()).await;
     assert_eq!(again.send("HEAD", &format!("/v2/a/blobs/{digest}")).await.status(), 200);
+}
+
+/// A small file system of its own.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn mount(size: &str) -> Option<Self> {
+        if !is_root() {
+            return skip("a file system of its own needs root");
+        }
+        let place = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "registry-test"]).arg(place.path());
+        match command.status() {
+            Ok(status) if status.success() => Some(Self(place)),
+            other => skip(&format!("no file system can be mounted: {other:?}")),
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: the store in it may still be open when a test fails.
+        std::process::Command::new("umount").arg("-l").arg(self.0.path()).status().ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_what_does_not_fit_and_keeps_what_is_there() {
+    let Some(disk) = Disk::mount("16M") else { return };
+    let directory = tempfile::tempdir_in(disk.0.path()).unwrap();
+    let served = Served::start_in(directory, Limits::default()).await;
+    let (manifest, _) = served.push_image("a", "fits", &vec![1; 4 << 20]).await;
+    let big = vec![2; 32 << 20];
+    for _ in 0..3 {
+        let place = header(&served.send("POST", "/v2/a/blobs/uploads/").await, "location");
+        let answer = served.ask("PATCH", &place).body(big.clone()).send().await.unwrap();
+        assert_eq!(answer.status(), 507);
+        let text = answer.text().await.unwrap();
+        assert!(text.contains("no storage space"), "{text}");
+        assert_eq!(served.send("GET", &place).await.status(), 404, "the upload gave its space back");
+    }
+    let path = format!("/v2/a/blobs/uploads/?digest={}", Digest::of(&big));
+    assert_eq!(served.ask("POST", &path).body(big).send().await.unwrap().status(), 507);
+    served.push_image("a", "fits-too", &vec![3; 4 << 20]).await;
+    let stored = served.send("GET", "/v2/a/manifests/fits").await.text().await.unwrap();
+    assert_eq!(stored, manifest.to_string());
+    drop(served.stop().await);
 }
