@@ -6,6 +6,7 @@
 
 pub mod desired;
 pub mod drift;
+pub mod mention;
 pub mod model;
 pub mod observed;
 pub mod override_file;

@@ -73,7 +73,7 @@ pub struct ReleasedImage {
 /// The files that a deploy needs from the commit: compose files, the small files they mount, `bowline.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
-    /// By path relative to the project's directory, with `/` between the parts, never leaving it.
+    /// By path relative to the directory of `bowline.toml`, with `/` between the parts, never leaving it.
     pub files: BTreeMap<String, SpecFile>,
 }
 
@@ -107,7 +107,17 @@ impl Spec {
         Digest::from_bytes(hash.finalize().into())
     }
 
-    /// The files as text or nothing.
+    /// The files below a directory, by their paths relative to it; the empty path is the whole.
+    pub fn below(&self, directory: &str) -> Self {
+        let relative = |path: &str| match directory {
+            "" | "." => Some(path.to_owned()),
+            directory => path.strip_prefix(directory)?.strip_prefix('/').map(str::to_owned),
+        };
+        let files = self.files.iter().filter_map(|(path, file)| Some((relative(path)?, file.clone())));
+        Self { files: files.collect() }
+    }
+
+    /// A file as text; nothing where it is missing or not UTF-8.
     pub fn text(&self, path: &str) -> Option<&str> {
         self.files.get(path).and_then(|file| std::str::from_utf8(&file.content).ok())
     }

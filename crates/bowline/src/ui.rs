@@ -1,6 +1,7 @@
 //! How Bowline talks: stdout is data, stderr is for people.
 
 pub mod event;
+pub mod plan;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
