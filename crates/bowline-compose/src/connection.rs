@@ -1,0 +1,283 @@
+//! A connection to a Docker host: the engine's socket, commands beside the engine, and a port carried back.
+//!
+//! A far host is reached by the system's `ssh`: one connection, everything multiplexed on it. What is near is reached
+//! without; the rest of the crate sees no difference.
+
+mod address;
+mod command;
+mod error;
+mod master;
+mod probe;
+mod process;
+mod relay;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub use address::{Address, InvalidAddress};
+pub use command::{Command, InvalidCommand};
+pub use error::ConnectionError;
+pub(crate) use error::last_line;
+pub use process::{Output, RunError};
+
+use master::Master;
+use probe::{Access, Facts};
+
+/// How to connect.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// A configuration for `ssh` to use instead of the user's (`ssh -F`).
+    pub ssh_config: Option<PathBuf>,
+    /// For [`Address::Local`]: the engine to use instead of the one that `docker` would, as `DOCKER_HOST` names it.
+    pub docker_host: Option<String>,
+    /// How long the TCP connection may take.
+    pub connect_timeout: Duration,
+}
+
+impl Default for Options {
+    /// The user's configuration, 10 s to connect.
+    fn default() -> Self {
+        Self { ssh_config: None, docker_host: None, connect_timeout: Duration::from_secs(10) }
+    }
+}
+
+impl Options {
+    /// The same, with the configuration that `BOWLINE_SSH_CONFIG` names, where it is set.
+    pub fn from_env() -> Self {
+        let ssh_config =
+            std::env::var_os("BOWLINE_SSH_CONFIG").filter(|file| !file.is_empty()).map(PathBuf::from);
+        Self { ssh_config, ..Self::default() }
+    }
+}
+
+/// An open connection. Clones share it; the last one to go closes it.
+#[derive(Clone)]
+pub struct Connection {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    address: Address,
+    master: Option<Arc<Master>>,
+    /// The engine's socket on this machine.
+    socket: PathBuf,
+    /// The engine's socket on the host.
+    far_socket: PathBuf,
+    user: String,
+    home: String,
+    has_docker: bool,
+    compose: watch::Receiver<Option<String>>,
+}
+
+impl Connection {
+    /// Connects, looks where the engine is, and says so where it cannot be used. One SSH login, no further round trip.
+    ///
+    /// [`Address::Local`] is the engine that `docker` would use: `DOCKER_HOST`, then the current context, then the
+    /// usual sockets; where that names an `ssh://` address, it is followed.
+    pub async fn open(address: &Address, options: &Options) -> Result<Self, ConnectionError> {
+        match address {
+            Address::Ssh { .. } => open_far(address, options).await,
+            Address::Local => match open_near(options).await? {
+                Near::Here(connection) => Ok(connection),
+                Near::There(address) => open_far(&address, options).await,
+            },
+        }
+    }
+
+    /// Whom it leads to.
+    pub fn address(&self) -> &Address {
+        &self.inner.address
+    }
+
+    /// The engine's socket, on this machine.
+    pub fn socket(&self) -> &Path {
+        &self.inner.socket
+    }
+
+    /// Who we are there.
+    pub fn user(&self) -> &str {
+        &self.inner.user
+    }
+
+    /// The home directory there.
+    pub fn home(&self) -> &str {
+        &self.inner.home
+    }
+
+    /// Whether the connection goes over SSH.
+    pub fn is_far(&self) -> bool {
+        self.inner.master.is_some()
+    }
+
+    /// Whether there is a `docker` command beside the engine.
+    pub fn has_docker(&self) -> bool {
+        self.inner.has_docker
+    }
+
+    /// The version of Compose beside the engine, e.g. `2.40.3`; `None` where there is no Compose v2.
+    pub async fn compose_version(&self) -> Option<String> {
+        let mut compose = self.inner.compose.clone();
+        let found = tokio::time::timeout(Duration::from_secs(20), compose.wait_for(Option::is_some)).await;
+        found.ok()?.ok()?.clone().filter(|version| !version.is_empty())
+    }
+
+    /// Runs a command on the host to its end. It finds the engine through `DOCKER_HOST`. When the future is dropped,
+    /// or this process or the connection dies, the command is ended there within 15 s.
+    pub async fn run(&self, command: Command) -> Result<Output, RunError> {
+        let host = self.inner.address.to_string();
+        let command = command.env("DOCKER_HOST", format!("unix://{}", self.inner.far_socket.display()));
+        let Some(master) = &self.inner.master else {
+            return process::execute(&host, command, |script| {
+                let mut shell = tokio::process::Command::new("sh");
+                shell.arg("-c").arg(script).process_group(0);
+                shell
+            })
+            .await;
+        };
+        if let Some(lost) = master.lost() {
+            return Err(lost.into());
+        }
+        let closed = |_| ConnectionError::Local { host: host.clone(), reason: "no more sessions".into() };
+        let _slot = master.sessions().acquire_owned().await.map_err(closed)?;
+        let execute = process::execute(&host, command, |script| {
+            let mut ssh = master.session(&format!("exec sh -c '{script}'"));
+            ssh.process_group(0);
+            ssh
+        });
+        let output = tokio::select! {
+            output = execute => output?,
+            lost = master.wait_lost() => return Err(lost.into()),
+        };
+        // 255 is `ssh`'s own: either the connection broke, or the command ended so. The master knows a moment later.
+        if output.status == 255
+            && let Ok(lost) = tokio::time::timeout(Duration::from_millis(500), master.wait_lost()).await
+        {
+            return Err(lost.into());
+        }
+        Ok(output)
+    }
+
+    /// Makes a port of this machine's loopback reachable on the host's loopback; gives the port there. Near, it is
+    /// the same port.
+    pub async fn forward_back(&self, port: u16) -> Result<u16, ConnectionError> {
+        let Some(master) = &self.inner.master else { return Ok(port) };
+        let answer = master.forward("-R", &format!("127.0.0.1:0:127.0.0.1:{port}")).await?;
+        answer.parse().map_err(|_| ConnectionError::Refused {
+            host: self.inner.address.to_string(),
+            reason: format!("no port was given for the forward: `{}`", last_line(&answer, "")),
+        })
+    }
+
+    /// Why the connection is gone, if it is. A near one never is.
+    pub fn lost(&self) -> Option<ConnectionError> {
+        self.inner.master.as_ref().and_then(|master| master.lost())
+    }
+
+    /// Waits until the connection is gone; for a near one, forever. A host that falls silent is noticed within 20 s.
+    pub async fn wait_lost(&self) -> ConnectionError {
+        match &self.inner.master {
+            Some(master) => master.wait_lost().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+enum Near {
+    Here(Connection),
+    There(Address),
+}
+
+async fn open_near(options: &Options) -> Result<Near, ConnectionError> {
+    let address = Address::Local;
+    let local = |reason: String| ConnectionError::Local { host: address.to_string(), reason };
+    let mut shell = tokio::process::Command::new("sh");
+    shell.arg("-c").arg(probe::SCRIPT).stdin(std::process::Stdio::null()).kill_on_drop(true);
+    if let Some(docker_host) = &options.docker_host {
+        shell.env("DOCKER_HOST", docker_host);
+    }
+    let output = tokio::time::timeout(Duration::from_secs(30), shell.output());
+    let output = output.await.map_err(|_| local("the shell does not answer".into()))?;
+    let output = output.map_err(|error| local(error.to_string()))?;
+    let mut facts = Facts::default();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        facts.note(line);
+        if let Some(version) = line.strip_prefix("compose=") {
+            let _ = facts.compose_sender().send_replace(Some(version.trim().to_owned()));
+        }
+    }
+    if let Err(endpoint) = facts.socket()
+        && let Ok(there) = endpoint.parse()
+    {
+        return Ok(Near::There(there));
+    }
+    let far_socket = check(&address, &facts)?;
+    Ok(Near::Here(Connection::new(address, None, far_socket.clone(), far_socket, &facts)))
+}
+
+async fn open_far(address: &Address, options: &Options) -> Result<Connection, ConnectionError> {
+    let (master, facts) = Master::open(address, options).await?;
+    let far_socket = check(address, &facts)?;
+    let master = Arc::new(master);
+    let mut socket = master.socket();
+    if far_socket != Path::new(probe::SOCKET) {
+        socket = master.forward_socket(&far_socket.display().to_string()).await?;
+    }
+    if !answers(&socket).await && master.lost().is_none() && facts.docker.is_some() {
+        // sshd may forward no sockets (AllowStreamLocalForwarding no).
+        socket = relay::listen(&master).map_err(|error| ConnectionError::Local {
+            host: address.to_string(),
+            reason: error.to_string(),
+        })?;
+        if !answers(&socket).await {
+            return Err(ConnectionError::EngineDown { host: address.to_string(), socket: far_socket });
+        }
+    }
+    Ok(Connection::new(address.clone(), Some(master), socket, far_socket, &facts))
+}
+
+/// Says why the engine cannot be used, or where it is.
+fn check(address: &Address, facts: &Facts) -> Result<PathBuf, ConnectionError> {
+    let host = address.to_string();
+    let socket = match facts.socket() {
+        Ok(socket) => socket,
+        Err(endpoint) => return Err(ConnectionError::EngineElsewhere { endpoint }),
+    };
+    match facts.access {
+        Access::Open => Ok(socket),
+        Access::Denied => Err(ConnectionError::EngineForbidden { host, user: facts.user.clone(), socket }),
+        Access::Absent if facts.docker.is_some() => Err(ConnectionError::EngineDown { host, socket }),
+        Access::Absent => Err(ConnectionError::EngineMissing { host, socket }),
+    }
+}
+
+/// Whether an engine answers behind the socket, within 10 s.
+async fn answers(socket: &Path) -> bool {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let ask = async {
+        let mut stream = tokio::net::UnixStream::connect(socket).await?;
+        stream.write_all(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n").await?;
+        let mut start = [0; 5];
+        stream.read_exact(&mut start).await?;
+        Ok::<_, std::io::Error>(&start == b"HTTP/")
+    };
+    matches!(tokio::time::timeout(Duration::from_secs(10), ask).await, Ok(Ok(true)))
+}
+
+impl Connection {
+    fn new(
+        address: Address,
+        master: Option<Arc<Master>>,
+        socket: PathBuf,
+        far_socket: PathBuf,
+        facts: &Facts,
+    ) -> Self {
+        let (user, home) = (facts.user.clone(), facts.home.clone());
+        let (has_docker, compose) = (facts.docker.is_some(), facts.compose());
+        Self {
+            inner: Arc::new(Inner { address, master, socket, far_socket, user, home, has_docker, compose }),
+        }
+    }
+}

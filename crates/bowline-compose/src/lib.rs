@@ -1,0 +1,11 @@
+//! A Docker host as a target: everything that looks at one or changes one.
+//!
+//! Nothing is decided here. What to do is a plan of `bowline-core`; this crate says what is there and does what it is
+//! told. What changes the target asks for an [`lease::Authority`] first.
+#![deny(missing_docs)]
+
+mod clock;
+pub mod connection;
+pub mod document;
+pub mod engine;
+pub mod lease;

@@ -1,0 +1,16 @@
+use crate::{far, near};
+use bowline_testkit::host::Host;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_is_described_near_and_far() {
+    let Some(host) = Host::start("e-info") else { return };
+    for engine in [near(&host).await, far(&host).await] {
+        let machine = engine.machine().await.unwrap();
+        assert!(machine.engine.memory > 1 << 20 && machine.engine.cpus > 0, "{machine:?}");
+        assert!(machine.engine.disk_free.is_some_and(|free| free > 1 << 20), "{machine:?}");
+        assert_eq!(machine.engine.platform.as_ref().unwrap().os, "linux");
+        assert!(!machine.containerd_store);
+        assert!(engine.containers("chat").await.unwrap().0.is_empty());
+        assert!(engine.images().await.unwrap().is_empty());
+    }
+}
