@@ -24,5 +24,6 @@ pub mod release;
 pub mod rollout;
 pub mod service;
 pub mod tag;
+pub mod timeline;
 pub mod title;
 pub mod version;
