@@ -34,14 +34,8 @@ pub fn render(timeline: &Timeline, width: usize) -> String {
         let bytes = if stretch.bytes == 0 { String::new() } else { size(stretch.bytes) };
         let bar = bar(stretch, total, bar_width);
         let note: String = excerpt(&stretch.note).chars().take(note_width).collect();
-        line(
-            &mut text,
-            mark,
-            &stretch.phase.to_string(),
-            &took,
-            &bytes,
-            &format!("{bar:<bar_width$}  {note}"),
-        );
+        let rest = if bar_width == 0 { note } else { format!("{bar:<bar_width$}  {note}") };
+        line(&mut text, mark, &stretch.phase.to_string(), &took, &bytes, &rest);
     }
     if let Some(ending) = &timeline.ending {
         let mark = if ending.ok { "✓" } else { "✗" };
