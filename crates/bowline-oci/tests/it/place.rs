@@ -8,20 +8,20 @@ use bowline_oci::credential::Credentials;
 use bowline_oci::registry::{Client, Options};
 
 /// Says loudly that a test did not run.
-pub fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
 }
 
 /// Debian's `docker-registry`, which is CNCF distribution 2.8.
-pub struct Registry {
+pub(crate) struct Registry {
     child: Child,
-    pub host: String,
+    pub(crate) host: String,
     _home: tempfile::TempDir,
 }
 
 impl Registry {
     /// Starts one; `None`, loudly, where it is not installed.
-    pub fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let home = tempfile::tempdir().unwrap();
         let config = home.path().join("config.yml");
@@ -62,11 +62,11 @@ impl Drop for Registry {
 }
 
 /// A client without logins that loses its patience soon.
-pub fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client::new(options()).unwrap()
 }
 
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         credentials: Credentials::none(),
         idle: Duration::from_secs(5),
@@ -76,7 +76,7 @@ pub fn options() -> Options {
 }
 
 /// What a command printed; panics with all of it where it fails.
-pub fn run(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{program} {arguments:?}: {out}{err}");
@@ -84,7 +84,7 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
 }
 
 /// Whether a program is there.
-pub fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if found.is_err() {
         skip(&format!("{program} is not installed"));
@@ -93,7 +93,7 @@ pub fn has(program: &str) -> bool {
 }
 
 /// Writes a file and the directories above it.
-pub fn write(root: &Path, path: &str, content: &[u8]) {
+pub(crate) fn write(root: &Path, path: &str, content: &[u8]) {
     let path = root.join(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, content).unwrap();
