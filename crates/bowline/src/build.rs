@@ -3,6 +3,7 @@
 pub mod artifact;
 pub mod change;
 pub mod command;
+pub mod image;
 pub mod inspection;
 pub mod output;
 pub mod process;

@@ -36,6 +36,8 @@ pub struct Cli {
 /// What Bowline can do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Build artifacts and images into the local cache
+    Build(commands::build::BuildArgs),
     /// Print the completion script for a shell
     Completions(commands::completions::CompletionsArgs),
     /// Print the JSON schema of bowline.toml, for editors
@@ -78,6 +80,7 @@ pub fn run() -> ExitCode {
 
 fn dispatch(context: &Context, verb: Verb) -> Outcome<ExitCode> {
     match verb {
+        Verb::Build(args) => wait(commands::build::run(context, args)),
         Verb::Completions(args) => commands::completions::run(args, &mut Cli::command()),
         Verb::Schema => commands::schema::run(context),
         Verb::Man => commands::man::run(Cli::command()),

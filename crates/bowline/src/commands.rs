@@ -1,5 +1,6 @@
 //! One file a verb: its arguments, the operation it calls, and how the result is shown.
 
+pub mod build;
 pub mod completions;
 pub mod man;
 pub mod schema;

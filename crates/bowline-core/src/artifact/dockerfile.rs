@@ -29,11 +29,17 @@ pub struct Wish<'a> {
 pub fn render(artifact: &Artifact, wish: &Wish<'_>) -> String {
     let proposed = base(artifact);
     let base = wish.base.unwrap_or(&proposed);
-    let mut text = format!("# {}, made by `bowline build`.\nFROM {base}\n", capital(&artifact.describe()));
-    for argument in [VERSION, TAG] {
-        if wish.source.contains(&format!("${{{argument}}}")) {
-            let _ = writeln!(text, "ARG {argument}");
-        }
+    let mut text = format!("# {}, made by `bowline build`.\n", capital(&artifact.describe()));
+    let arguments: Vec<(&str, &str)> = [(VERSION, "1.2.3-0a1b2c3"), (TAG, "v1.2.3-0a1b2c3")]
+        .into_iter()
+        .filter(|(argument, _)| wish.source.contains(&format!("${{{argument}}}")))
+        .collect();
+    for (argument, example) in &arguments {
+        let _ = writeln!(text, "# Without Bowline: docker build --build-arg {argument}={example} …");
+    }
+    let _ = writeln!(text, "FROM {base}");
+    for (argument, _) in &arguments {
+        let _ = writeln!(text, "ARG {argument}");
     }
     let port = match artifact {
         Artifact::Site => Some(wish.port.unwrap_or(8080)),
@@ -175,6 +181,7 @@ mod tests {
         );
         insta::assert_snapshot!(text, @r#"
         # Runnable jar for Java 17, made by `bowline build`.
+        # Without Bowline: docker build --build-arg BOWLINE_TAG=v1.2.3-0a1b2c3 …
         FROM eclipse-temurin:17-jre
         ARG BOWLINE_TAG
         COPY build/libs/shop-user-service-${BOWLINE_TAG}.jar /app/app.jar

@@ -20,7 +20,7 @@ const COLOURS: [AnsiColor; 6] = [
     AnsiColor::Blue,
     AnsiColor::Green,
     AnsiColor::Yellow,
-    AnsiColor::BrightBlack,
+    AnsiColor::BrightBlue,
 ];
 
 /// The prefix of a stream: whose line it is, in a colour of its own, aligned with the others.

@@ -136,14 +136,31 @@ pub fn adopt(config: &Config, service: &Service, values: &Placeholders) -> Outco
                 .hint("make `context` a directory above the artifact"));
         }
     };
+    let (path, setting) = destination(config, service, &home, &artifact, &source);
+    Ok(Some(Adopted { path, text: text(service, &artifact, &source), setting }))
+}
+
+/// Where a Dockerfile goes, and what the configuration needs for it to be found there.
+fn destination(
+    config: &Config,
+    service: &Service,
+    home: &Path,
+    artifact: &Artifact,
+    source: &str,
+) -> (String, Option<String>) {
     let beside = !home.as_os_str().is_empty() && home != Path::new(".");
-    let (path, setting) = if beside || config.services.len() == 1 {
+    let context = home.display();
+    // A site is served whole: its Dockerfile must not lie in it.
+    if beside && source == "." && *artifact == Artifact::Site {
+        let name = format!("{context}.{DOCKERFILE}");
+        let setting = format!("context = \"{context}\", dockerfile = \"{name}\"");
+        (name, Some(setting))
+    } else if beside || config.services.len() == 1 {
         (home.join(DOCKERFILE).to_string_lossy().into_owned(), None)
     } else {
         let name = format!("{}.{DOCKERFILE}", service.name);
         (name.clone(), Some(format!("dockerfile = \"{name}\"")))
-    };
-    Ok(Some(Adopted { path, text: text(service, &artifact, &source), setting }))
+    }
 }
 
 fn locate(config: &Config, service: &Service, values: &Placeholders) -> Outcome<Place> {
@@ -187,8 +204,8 @@ fn subject(service: &Service, artifact: Option<PathBuf>) -> Outcome<PathBuf> {
 
 fn recognise(service: &Service, path: &Path, subject: &Path) -> Outcome<Artifact> {
     inspect(path).map_err(|error| {
-        let failure = Failure::failed(format!("making a Dockerfile for {}", service.name))
-            .since(subject.display().to_string());
+        let failure =
+            Failure::failed(format!("making a Dockerfile for {} from {}", service.name, subject.display()));
         match &error {
             InspectError::Unknown(unknown) => failure.because(&error).hint(unknown.hint()),
             _ => failure.because(&error),
@@ -342,7 +359,7 @@ mod tests {
         let root = tree(&[("user/build/libs/a-v5.0.2-b321acf.jar", b"PK\x05\x06 no zip")]);
         let failure = check(root.path(), TOML, "user").unwrap_err();
         assert!(
-            failure.to_string().starts_with("making a Dockerfile for user: user/build/libs/a-v5.0.2"),
+            failure.to_string().starts_with("making a Dockerfile for user from user/build/libs/a-v5.0.2"),
             "{failure}"
         );
         let toml = "[project]\nname = \"x\"\n[services.a]\nport = 1\n[services.b]\nport = 2\n";

@@ -1,6 +1,7 @@
 //! Build commands as they are run: output, failures, and what is left of them when they are stopped.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use bowline::build::output::Prefix;
@@ -123,5 +124,132 @@ fn a_daemon_that_a_build_leaves_behind_stays_and_holds_nothing_up() {
     let child = directory.path().join("child");
     assert!(lives(&child));
     let pid = std::fs::read_to_string(child).unwrap();
-    std::process::Command::new("kill").arg(pid.trim()).status().unwrap();
+    Command::new("kill").arg(pid.trim()).status().unwrap();
+}
+
+/// A project in a directory of its own, with the state and cache of its own.
+struct Project {
+    directory: tempfile::TempDir,
+}
+
+impl Project {
+    fn new(toml: &str, files: &[(&str, &str)]) -> Self {
+        let project = Self { directory: tempfile::tempdir().unwrap() };
+        project.write("bowline.toml", &format!("[project]\nname = \"shop\"\n{toml}"));
+        files.iter().for_each(|(path, content)| project.write(path, content));
+        project
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+
+    fn write(&self, path: &str, content: &str) {
+        std::fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
+        std::fs::write(self.path(path), content).unwrap();
+    }
+
+    fn bowline(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bowline"));
+        command.arg("-C").arg(self.directory.path()).args(arguments);
+        command.env("BOWLINE_STATE", self.path(".state")).env("BOWLINE_CACHE", self.path(".cache"));
+        command.env("NO_COLOR", "1");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.bowline(arguments).output().unwrap()
+    }
+
+    /// The digest of a service's image, built as this version.
+    fn digest(&self, service: &str, tag: &str) -> String {
+        let output = self.run(&["--json", "build", "--service", service, "--version-tag", tag]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let last = String::from_utf8(output.stdout).unwrap().lines().last().unwrap().to_owned();
+        let summary: serde_json::Value = serde_json::from_str(&last).unwrap();
+        summary["services"][service]["digest"].as_str().unwrap().to_owned()
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_killed_bowline_leaves_no_build_behind() {
+    let project = Project::new(
+        "[build]\ncommand = \"sh slow.sh\"\n[services.user]\nartifact = \"x\"\n",
+        &[("slow.sh", "sleep 1000 & echo $! > child\necho $$ > parent\nwait\n")],
+    );
+    let mut bowline = project.bowline(&["build"]).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the build runs", || lives(&project.path("parent")));
+    bowline.kill().unwrap();
+    bowline.wait().unwrap();
+    eventually("the build is gone", || !lives(&project.path("child")) && !lives(&project.path("parent")));
+}
+
+#[test]
+fn services_are_built_side_by_side_and_one_failure_stops_the_others() {
+    let service =
+        |name: &str| format!("[services.{name}]\nbuild = \"sh {name}.sh\"\nartifact = \"{name}\"\n");
+    let project = Project::new(
+        &["chat", "user"].map(service).concat(),
+        &[
+            // Neither ends before both have started: that needs two processors.
+            (
+                "chat.sh",
+                "touch chat.on; while [ ! -e user.on ]; do sleep 0.05; done; echo chat $BOWLINE_SERVICE; sleep 1000",
+            ),
+            (
+                "user.sh",
+                "touch user.on; while [ ! -e chat.on ]; do sleep 0.05; done; sleep 0.2; echo broken; exit 7",
+            ),
+        ],
+    );
+    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        eprintln!("SKIPPED: one processor builds one service at a time");
+        return;
+    }
+    let start = Instant::now();
+    let output = project.run(&["build"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(start.elapsed() < Duration::from_secs(20));
+    let text = stderr(&output);
+    assert!(text.contains("chat  │ chat chat"), "{text}");
+    assert!(text.contains("exited with code 7"), "{text}");
+    assert!(text.contains("  │ broken"), "{text}");
+}
+
+#[test]
+fn a_version_that_nothing_in_the_image_names_does_not_change_it() {
+    let project = Project::new(
+        "[build]\ncommand = \"sh make.sh {tag}\"\n[services.user]\nartifact = \"out/user-{tag}.bin\"\n",
+        &[
+            ("make.sh", "mkdir -p out; cp payload out/user-$1.bin; cp Dockerfile.in out/Dockerfile"),
+            ("payload", "content"),
+            (
+                "Dockerfile.in",
+                "FROM scratch\nARG BOWLINE_TAG\nCOPY user-${BOWLINE_TAG}.bin /app/user\nENTRYPOINT [\"/app/user\"]\n",
+            ),
+        ],
+    );
+    let first = project.digest("user", "v1.0.0-abc1234");
+    assert_eq!(project.digest("user", "v1.0.1-def5678"), first);
+    project.write("payload", "other content");
+    assert_ne!(project.digest("user", "v1.0.2-abc1234"), first);
+}
+
+#[test]
+fn dockerfiles_are_written_once_and_used_from_then_on() {
+    let project = Project::new("[services.web]\ncontext = \"web\"\n", &[("web/index.html", "<h1>hi</h1>")]);
+    let output = project.run(&["build", "--write-dockerfiles"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let line =
+        "web.Dockerfile  (add to [services.web]: context = \"web\", dockerfile = \"web.Dockerfile\")\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), line);
+    let text = std::fs::read_to_string(project.path("web.Dockerfile")).unwrap();
+    assert!(text.contains("COPY . /srv/"), "{text}");
+    let output = project.run(&["build", "--write-dockerfiles"]);
+    assert!(stderr(&output).contains("web.Dockerfile"), "nothing is overwritten");
+    assert_eq!(output.status.code(), Some(1));
 }
