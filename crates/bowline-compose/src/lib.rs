@@ -6,6 +6,8 @@
 
 mod clock;
 pub mod connection;
+pub mod directory;
 pub mod document;
 pub mod engine;
 pub mod lease;
+pub mod project;

@@ -152,10 +152,11 @@ pub(super) fn classify(host: &str, stderr: &str, timeout: Duration) -> Connectio
     let host = host.to_owned();
     let has = |part: &str| stderr.contains(part);
     if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
-        let place = stderr
-            .lines()
-            .find_map(|line| line.trim().split_once("key in ").map(|(_, rest)| rest.trim().into()));
-        return ConnectionError::HostKeyChanged { host, place };
+        let offending = |line: &str| {
+            let (_, place) = line.trim().strip_prefix("Offending ")?.split_once(" key in ")?;
+            Some(place.to_owned())
+        };
+        return ConnectionError::HostKeyChanged { host, place: stderr.lines().find_map(offending) };
     }
     if has("Host key verification failed") {
         return ConnectionError::HostKeyUnknown { host };
