@@ -36,6 +36,8 @@ pub struct Cli {
 /// What Bowline can do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Look at the repository and write bowline.toml
+    Init(commands::init::InitArgs),
     /// Build artifacts and images into the local cache
     Build(commands::build::BuildArgs),
     /// Print the completion script for a shell
@@ -80,6 +82,7 @@ pub fn run() -> ExitCode {
 
 fn dispatch(context: &Context, verb: Verb) -> Outcome<ExitCode> {
     match verb {
+        Verb::Init(args) => commands::init::run(context, &args),
         Verb::Build(args) => wait(commands::build::run(context, args)),
         Verb::Completions(args) => commands::completions::run(args, &mut Cli::command()),
         Verb::Schema => commands::schema::run(context),

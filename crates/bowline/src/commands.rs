@@ -2,5 +2,6 @@
 
 pub mod build;
 pub mod completions;
+pub mod init;
 pub mod man;
 pub mod schema;

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod init;
 pub mod operation;
 pub mod record;
 pub mod ui;

@@ -1,3 +1,4 @@
 //! What the verbs do: each operation observes, plans, and applies what was planned.
 
 pub mod build;
+pub mod init;

@@ -4,3 +4,4 @@
 mod build;
 mod cli;
 mod config;
+mod init;

@@ -1,0 +1,77 @@
+//! `bowline init`: the first `bowline.toml`.
+
+use clap::Args;
+
+use crate::cli::Context;
+use crate::error::Outcome;
+use crate::init::proposal::{Proposal, Service, Sure};
+use crate::operation::init::init;
+use crate::ui::printable;
+
+/// What `init` takes.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Replace a bowline.toml that is there
+    #[arg(long)]
+    force: bool,
+}
+
+/// Writes the file and says what was guessed, from what, and what is unsure.
+///
+/// # Errors
+/// Kind `Invalid`: there is one already, or nothing was found.
+pub fn run(context: &Context, args: &InitArgs) -> Outcome<()> {
+    let written = init(&context.directory, args.force)?;
+    let path = written.path.display().to_string();
+    if context.ui.json {
+        context.ui.data(&serde_json::json!({ "ok": true, "path": path, "proposal": written.proposal }));
+        return Ok(());
+    }
+    tell(context, &written.proposal);
+    let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
+    let (services, targets) = (written.proposal.services.len(), written.proposal.targets.len());
+    context.ui.done(format!(
+        "{}: {}, {}",
+        printable(&path),
+        count(services, "service"),
+        count(targets, "target")
+    ));
+    context.ui.say("next: read it, then `bowline version` and `bowline build`");
+    Ok(())
+}
+
+fn tell(context: &Context, proposal: &Proposal) {
+    let ui = &context.ui;
+    ui.say(printable(&format!("project {} ({})", proposal.project, proposal.project_from)));
+    if let Some(command) = &proposal.command {
+        ui.say(printable(&format!("builds with {command}")));
+    }
+    for service in &proposal.services {
+        ui.say(printable(&headline(service)));
+        for because in &service.because {
+            ui.faint(format!("    {}", printable(because)));
+        }
+        for unsure in &service.unsure {
+            ui.say(format!("  ? {}", printable(unsure)));
+        }
+    }
+    for left in &proposal.left_out {
+        ui.faint(printable(&format!("left out {}: {}", left.what, left.why)));
+    }
+    for unsure in &proposal.unsure {
+        ui.say(format!("? {}", printable(unsure)));
+    }
+}
+
+fn headline(service: &Service) -> String {
+    let from = match (&service.module, service.tool) {
+        (Some(module), Some(tool)) => format!("{module} ({tool})"),
+        _ => "not built here".into(),
+    };
+    let sure = match service.sure {
+        Sure::Certain => "",
+        Sure::Likely => ", likely",
+        Sure::Guess => ", a guess",
+    };
+    format!("service {} from {from}{sure}", service.name)
+}
