@@ -40,9 +40,9 @@ pub struct Observation {
     pub remarks: Vec<String>,
 }
 
-/// A release that exists.
+/// A release, as git knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Release {
+pub struct TaggedCommit {
     /// Its tag.
     pub tag: Tag,
     /// Its commit.
@@ -59,7 +59,7 @@ pub enum Verdict {
         /// Which part rises.
         bump: Bump,
         /// The release before.
-        previous: Option<Release>,
+        previous: Option<TaggedCommit>,
     },
     /// It has a tag: this is a re-run.
     Reused {
@@ -68,17 +68,17 @@ pub enum Verdict {
         /// Which part rose, where that is known.
         bump: Option<Bump>,
         /// The release before.
-        previous: Option<Release>,
+        previous: Option<TaggedCommit>,
     },
     /// A release contains it already.
     Superseded {
         /// The highest of them; where its number is only reserved, the tag that it is going to have.
-        by: Release,
+        by: TaggedCommit,
     },
     /// Nothing asks for a release.
     Nothing {
         /// The newest release.
-        previous: Option<Release>,
+        previous: Option<TaggedCommit>,
     },
 }
 
@@ -130,7 +130,7 @@ pub fn decide(observation: &Observation) -> Result<Decision, DecideError> {
     let Observation { head, ancestry, remarks, .. } = observation;
     let mut reasons = remarks.clone();
     let claims = usable_claims(observation, &mut reasons);
-    let release = |claim: &Claim| Release { tag: name(claim), commit: claim.commit.clone() };
+    let release = |claim: &Claim| TaggedCommit { tag: name(claim), commit: claim.commit.clone() };
 
     if let Some((tag, claim)) = claims.iter().find_map(|claim| {
         claim.tag.as_ref().filter(|_| claim.commit == *head).map(|tag| (tag.clone(), claim))
@@ -257,7 +257,7 @@ fn base_of<'a>(
     Some(base)
 }
 
-fn say_changes(changes: &[Change], previous: Option<&Release>, reasons: &mut Vec<String>) {
+fn say_changes(changes: &[Change], previous: Option<&TaggedCommit>, reasons: &mut Vec<String>) {
     let count = match changes.len() {
         1 => "1 change".to_owned(),
         count => format!("{count} changes"),

@@ -42,6 +42,8 @@ pub enum Verb {
     Build(commands::build::BuildArgs),
     /// Print the completion script for a shell
     Completions(commands::completions::CompletionsArgs),
+    /// Say which version comes next and why; write nothing
+    Version(commands::version::VersionArgs),
     /// Print the JSON schema of bowline.toml, for editors
     Schema,
     /// Print the manual page
@@ -84,6 +86,7 @@ fn dispatch(context: &Context, verb: Verb) -> Outcome<ExitCode> {
     match verb {
         Verb::Init(args) => commands::init::run(context, &args),
         Verb::Build(args) => wait(commands::build::run(context, args)),
+        Verb::Version(args) => wait(commands::version::run(context, args)),
         Verb::Completions(args) => commands::completions::run(args, &mut Cli::command()),
         Verb::Schema => commands::schema::run(context),
         Verb::Man => commands::man::run(Cli::command()),

@@ -5,3 +5,4 @@ pub mod completions;
 pub mod init;
 pub mod man;
 pub mod schema;
+pub mod version;

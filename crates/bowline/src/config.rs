@@ -27,6 +27,7 @@ pub use service::{Health, Probe, Service};
 pub use target::{ComposeTarget, Environment, KubernetesTarget, Override, Pace, Target};
 
 use crate::error::{Attempt, Failure, Outcome};
+pub use bowline_core::bump::DefaultBump;
 use problem::{mask, nearest, render};
 
 /// The file's name.
@@ -58,18 +59,6 @@ pub struct Config {
     pub targets: BTreeMap<String, Target>,
     /// Who is told in Slack.
     pub slack: Option<Slack>,
-}
-
-/// What merged changes without a token in their titles count as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DefaultBump {
-    /// A patch.
-    #[default]
-    Patch,
-    /// Nothing: there is no release.
-    None,
-    /// A mistake: the release is refused.
-    Error,
 }
 
 /// A command that builds something.

@@ -57,7 +57,7 @@ pub async fn make_images(
     let work = async {
         let store = image::open_cache()?;
         let places = places();
-        let mut running = JoinSet::new();
+        let mut running = JoinSet::<Outcome<(ServiceName, BuiltImage)>>::new();
         for service in config.services.values().filter(|service| is_changed(changed, &service.name)) {
             let recipe = choose(config, service, values, &logs(recorder))?;
             let (store, places, name) = (store.clone(), Arc::clone(&places), service.name.clone());

@@ -5,3 +5,4 @@ mod build;
 mod cli;
 mod config;
 mod init;
+mod version;
