@@ -47,7 +47,7 @@ impl Host {
         }
         let needed = ["dockerd", "docker", "sshd", "ssh", "ssh-keygen", "ip", "nsenter", "unshare", "curl"];
         if let Some(program) = missing_program(&needed) {
-            return skip(&format!("{program} is not installed (scripts/setup lab engine)"));
+            return skip(&format!("{program} is not installed (scripts/setup tools lab engine)"));
         }
         // What a killed test run left behind is taken away by the next one.
         static SWEEP: Once = Once::new();
