@@ -1,5 +1,6 @@
 //! The engine's API: exactly what a deploy needs of it, every wait bounded.
 
+mod adoption;
 mod container;
 mod image;
 mod log;
@@ -16,6 +17,7 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 
 use crate::connection::{Connection, ConnectionError, RunError};
 
+pub use adoption::{FoundProject, FoundService};
 pub use image::{Credential, Progress};
 pub use log::{Line, Stream};
 pub use machine::Machine;

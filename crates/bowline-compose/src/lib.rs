@@ -10,4 +10,6 @@ pub mod directory;
 pub mod document;
 pub mod engine;
 pub mod lease;
+pub mod observation;
 pub mod project;
+pub mod state;

@@ -6,6 +6,7 @@ use bollard::query_parameters::{
     RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RenameContainerOptionsBuilder,
     StartContainerOptions, StopContainerOptionsBuilder, TagImageOptionsBuilder,
 };
+use bowline_core::compose::observed::HostImage;
 use bowline_core::reference::Reference;
 
 use crate::lease::Authority;
@@ -72,6 +73,19 @@ impl Writer {
             Err(EngineError::NotFound { .. } | EngineError::Refused { status: 409, .. }) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Removes an image with all its names, unless a container uses it: says whether it is gone.
+    pub async fn remove_image_whole(&self, image: &HostImage) -> Result<bool, EngineError> {
+        for name in &image.names {
+            self.remove_image(name).await?;
+        }
+        // What was pulled by digest is still there without any name.
+        let id = image.id.to_string();
+        if self.engine.image(&id).await?.is_some() {
+            self.remove_image(&id).await?;
+        }
+        Ok(self.engine.image(&id).await?.is_none())
     }
 
     /// Starts a container; one that runs is no error.

@@ -4,6 +4,7 @@
 mod connection;
 mod engine;
 mod lease;
+mod project;
 
 use bowline_compose::connection::{Address, Connection, Options};
 use bowline_compose::engine::Engine;

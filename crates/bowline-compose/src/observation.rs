@@ -1,0 +1,82 @@
+//! One look at a whole target: everything at the same time, in as few round trips as there are.
+
+use std::collections::BTreeSet;
+
+use bowline_core::compose::observed::Observed;
+
+use crate::directory::{Directory, DirectoryError};
+use crate::document::{DocumentError, Documents};
+use crate::engine::{EngineError, Machine};
+use crate::state::State;
+
+/// What one look showed.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// What planning needs.
+    pub observed: Observed,
+    /// More about the machine.
+    pub machine: Machine,
+    /// What Bowline keeps there.
+    pub state: State,
+}
+
+/// Why a target could not be looked at.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObserveError {
+    /// The engine does not tell.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The documents cannot be read.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The project's directory cannot be read.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+}
+
+impl ObserveError {
+    /// What to do next, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Engine(error) => error.hint(),
+            Self::Document(error) => error.hint(),
+            Self::Directory(error) => error.hint(),
+        }
+    }
+
+    /// Whether host or engine could not be reached.
+    pub fn is_unreachable(&self) -> bool {
+        use crate::connection::RunError;
+        match self {
+            Self::Engine(error) => error.is_unreachable(),
+            Self::Document(error) => error.is_unreachable(),
+            Self::Directory(error) => matches!(error, DirectoryError::Run(RunError::Connection(_))),
+        }
+    }
+}
+
+/// Looks at a target: machine, disk, containers, images, documents, and the files of these paths.
+pub async fn observe(
+    documents: &Documents,
+    directory: &Directory,
+    paths: &BTreeSet<String>,
+) -> Result<Observation, ObserveError> {
+    let engine = documents.engine();
+    let machine = async { Ok::<_, ObserveError>(engine.machine().await?) };
+    let containers = async { Ok(engine.containers(documents.project()).await?) };
+    let images = async { Ok(engine.images().await?) };
+    let state = async { Ok(documents.state().await?) };
+    let files = async { Ok(directory.digests(paths).await?) };
+    let (machine, (containers, strangers), images, state, files) =
+        tokio::try_join!(machine, containers, images, state, files)?;
+    let observed = Observed {
+        engine: machine.engine.clone(),
+        containers,
+        strangers,
+        images,
+        files,
+        revision: state.newest().cloned(),
+    };
+    Ok(Observation { observed, machine, state })
+}
