@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::compose::desired::DeployImage;
 use crate::digest::Digest;
 use crate::event::RunId;
 use crate::image::ImageId;
@@ -143,7 +144,10 @@ pub struct Revision {
     /// The digests of the files in the project's directory.
     #[serde(default)]
     pub files: BTreeMap<String, Digest>,
-    /// What stands where.
+    /// Our images by our services' names: what a return to this revision deploys.
+    #[serde(default)]
+    pub images: BTreeMap<String, DeployImage>,
+    /// What stands where, by the compose file's service names.
     pub services: BTreeMap<String, Placed>,
     /// Milliseconds from the start of the run until everything was healthy.
     pub milliseconds: u64,

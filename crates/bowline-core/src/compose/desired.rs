@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::compose::model::{Condition, Model, ServiceModel};
@@ -48,7 +49,8 @@ pub struct ServiceWish {
 }
 
 /// An image to deploy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DeployImage {
     /// Of a release: pulled by its manifest's digest where it is missing.
     Released {

@@ -93,6 +93,7 @@ mod tests {
             by: "t".into(),
             spec: Digest::of(b""),
             files: BTreeMap::new(),
+            images: BTreeMap::new(),
             services: BTreeMap::from([("app".into(), placed)]),
             milliseconds: 0,
         }

@@ -329,6 +329,7 @@ impl World {
             by: "t".into(),
             spec: Digest::of(b""),
             files: self.files.clone(),
+            images: BTreeMap::new(),
             services: desired.services.iter().map(place).collect(),
             milliseconds: 0,
         };

@@ -1,0 +1,175 @@
+//! The spec of a release: the files that a deploy needs from the commit.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use bowline_core::compose::mention;
+use bowline_core::release::{Spec, SpecFile};
+
+use crate::config::{Config, Target};
+use crate::error::{Attempt, Failure, Outcome};
+
+/// A larger file is data, not configuration: it stays on the host.
+const LARGEST_FILE: u64 = 1 << 20;
+/// All files together.
+const LARGEST_SPEC: usize = 8 << 20;
+
+/// A spec, and what could not become part of it.
+#[derive(Debug)]
+pub struct Collected {
+    /// The files.
+    pub spec: Spec,
+    /// What was left out although a compose file mentions it, and why.
+    pub warnings: Vec<String>,
+}
+
+/// Collects `bowline.toml`, the compose files of all targets, and the tracked files that they mention.
+///
+/// `tracked` are the files below the configuration's directory that git tracks, relative to it: what git does not track
+/// (data, secrets, `.env`) belongs to the host.
+///
+/// # Errors
+/// When a compose file is missing or no YAML, or the files are too large.
+pub fn collect(config: &Config, tracked: &BTreeSet<PathBuf>) -> Outcome<Collected> {
+    let mut collected = Collected { spec: Spec::default(), warnings: Vec::new() };
+    let own = SpecFile { executable: false, content: config.text.clone().into_bytes() };
+    collected.spec.files.insert(crate::config::FILE.into(), own);
+    for target in config.targets.values() {
+        let Target::Compose(target) = target else { continue };
+        let directory = project_directory(&target.files);
+        let mut open: Vec<String> = target.files.iter().rev().cloned().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(file) = open.pop() {
+            if !seen.insert(file.clone()) {
+                continue;
+            }
+            collected.add_compose_file(config, &directory, &file)?;
+            open.extend(collected.add_mentioned(config, &directory, &file, tracked)?);
+        }
+    }
+    let size: usize = collected.spec.files.values().map(|file| file.content.len()).sum();
+    if size > LARGEST_SPEC {
+        let failure = format!("the compose files and what they mount have {} MiB", size >> 20);
+        return Err(Failure::invalid(failure)
+            .since(format!("a release carries at most {} MiB of configuration", LARGEST_SPEC >> 20))
+            .hint("mount large files from a volume or from outside of the repository"));
+    }
+    Ok(collected)
+}
+
+/// The compose project's directory in the repository: where its first file lies.
+pub fn project_directory(files: &[String]) -> String {
+    let first = files.first().map(Path::new).and_then(Path::parent);
+    first.map(|directory| directory.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+impl Collected {
+    fn add_compose_file(&mut self, config: &Config, directory: &str, file: &str) -> Outcome<()> {
+        let inside = directory.is_empty() || Path::new(file).starts_with(directory);
+        if !inside {
+            return Err(Failure::invalid(format!("{file} lies outside of {directory}, the project's directory"))
+                .hint("compose takes the directory of its first file as the project's: list a file there first"));
+        }
+        let path = config.directory.join(file);
+        let content = std::fs::read(&path).map_err(|error| {
+            Failure::invalid(format!("reading the compose file {}", path.display())).because(&error)
+        })?;
+        self.spec.files.insert(file.to_owned(), SpecFile { executable: false, content });
+        Ok(())
+    }
+
+    /// Adds what a compose file mentions, and gives the compose files among it.
+    fn add_mentioned(
+        &mut self,
+        config: &Config,
+        directory: &str,
+        file: &str,
+        tracked: &BTreeSet<PathBuf>,
+    ) -> Outcome<Vec<String>> {
+        let text = self.spec.text(file).unwrap_or_default();
+        let value: serde_json::Value = serde_saphyr::from_str(text).map_err(|error| {
+            Failure::invalid(format!("reading the compose file {file}")).since(error.to_string())
+        })?;
+        let mentioned = mention::find(&value);
+        for (path, why) in &mentioned.left_out {
+            self.warnings.push(format!("{file} mentions {path}, which does not travel with the release: {why}"));
+        }
+        let below = |path: &str| Path::new(directory).join(path);
+        for path in &mentioned.paths {
+            let at = below(path);
+            for found in tracked.iter().filter(|there| there.starts_with(&at)) {
+                self.add_file(&config.directory, found)?;
+            }
+        }
+        let more = mentioned.compose_files.iter().map(|path| below(path).to_string_lossy().into_owned());
+        Ok(more.collect())
+    }
+
+    fn add_file(&mut self, root: &Path, relative: &Path) -> Outcome<()> {
+        let name = relative.to_string_lossy().into_owned();
+        let path = root.join(relative);
+        let reading = || format!("reading {}, which a compose file mentions", path.display());
+        let metadata = std::fs::symlink_metadata(&path).attempt(reading)?;
+        if !metadata.is_file() {
+            self.warnings.push(format!("{name} is no regular file and does not travel with the release"));
+        } else if metadata.len() > LARGEST_FILE {
+            let size = metadata.len() >> 20;
+            self.warnings.push(format!("{name} has {size} MiB: it does not travel with the release"));
+        } else {
+            let content = std::fs::read(&path).attempt(reading)?;
+            let executable = metadata.permissions().mode() & 0o100 != 0;
+            self.spec.files.insert(name, SpecFile { executable, content });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collect_from(files: &[(&str, &str)], tracked: &[&str]) -> Outcome<Collected> {
+        let directory = tempfile::tempdir().unwrap();
+        for (path, content) in files {
+            let path = directory.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let config = Config::load(directory.path()).unwrap();
+        collect(&config, &tracked.iter().map(PathBuf::from).collect())
+    }
+
+    const TOML: &str = "[project]\nname = \"chat\"\n[services.a]\n[targets.box]\ncompose = \"deploy/compose.yaml\"\n";
+
+    #[test]
+    fn tracked_files_travel_and_others_stay() {
+        let yaml = "services:\n  a:\n    volumes: ['./conf:/conf', './data:/data', './big.bin:/big']\n    env_file: secret.env\n";
+        let collected = collect_from(
+            &[
+                ("bowline.toml", TOML),
+                ("deploy/compose.yaml", yaml),
+                ("deploy/conf/a.conf", "a"),
+                ("deploy/data/x", "user data"),
+                ("deploy/secret.env", "P=1"),
+                ("deploy/big.bin", &"x".repeat(2 << 20)),
+            ],
+            &["bowline.toml", "deploy/compose.yaml", "deploy/conf/a.conf", "deploy/big.bin"],
+        )
+        .unwrap();
+        let paths: Vec<_> = collected.spec.files.keys().map(String::as_str).collect();
+        assert_eq!(paths, ["bowline.toml", "deploy/compose.yaml", "deploy/conf/a.conf"]);
+        assert_eq!(collected.warnings, ["deploy/big.bin has 2 MiB: it does not travel with the release"]);
+        let below = collected.spec.below("deploy");
+        assert_eq!(below.files.keys().map(String::as_str).collect::<Vec<_>>(), ["compose.yaml", "conf/a.conf"]);
+    }
+
+    #[test]
+    fn a_missing_or_broken_compose_file_is_named() {
+        let failure = collect_from(&[("bowline.toml", TOML)], &[]).unwrap_err();
+        assert!(failure.message.contains("deploy/compose.yaml"), "{failure}");
+        let failure =
+            collect_from(&[("bowline.toml", TOML), ("deploy/compose.yaml", "a: [b")], &[]).unwrap_err();
+        assert!(failure.message.contains("deploy/compose.yaml"), "{failure}");
+    }
+}
