@@ -1,0 +1,259 @@
+//! Does what single steps of a plan say, on a Docker host.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bowline_compose::engine::{Credential, EngineError, Writer};
+use bowline_compose::lease::Authority;
+use bowline_compose::project::{Project, Up};
+use bowline_core::compose::desired::Desired;
+use bowline_core::compose::observed::Container;
+use bowline_core::compose::planning::{Action, NamedImage};
+use bowline_core::health::{Cause, Test};
+use bowline_core::plan::{Precondition, Step, StepId};
+use bowline_core::reference::{Reference, Repository};
+use bowline_core::release::SpecFile;
+use bowline_oci::credential::{self, Credentials};
+
+use super::host::Host;
+use crate::ui::Ui;
+
+/// How long a probe may take.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// Where the target pulls a release's images from.
+#[derive(Clone)]
+pub(super) struct Source {
+    /// The repository as the target reaches it.
+    pub(super) repository: Repository,
+    /// Whether that name is good only for this run: a port that leads back to us.
+    pub(super) passing: bool,
+    /// How to log in to registries.
+    pub(super) credentials: Credentials,
+}
+
+/// Carries out the steps of one plan. It chooses nothing.
+pub(super) struct Applier {
+    pub(super) host: std::sync::Arc<Host>,
+    pub(super) desired: Desired,
+    pub(super) writer: Writer,
+    pub(super) project: Project,
+    pub(super) source: Option<Source>,
+    pub(super) ui: Ui,
+    /// Bytes that pulls received.
+    pub(super) received: AtomicU64,
+}
+
+impl Applier {
+    /// The right to change the target.
+    pub(super) fn authority(&self) -> &Authority {
+        self.writer.authority()
+    }
+
+    /// The project's containers of these services.
+    pub(super) async fn containers(&self, services: &BTreeSet<String>) -> Result<Vec<Container>, EngineError> {
+        let (mut containers, _) = self.host.engine.containers(&self.host.project).await?;
+        containers.retain(|container| services.contains(&container.service));
+        Ok(containers)
+    }
+
+    /// The last lines of a container; nothing where they cannot be had.
+    pub(super) async fn log_tail(&self, container: &str, lines: usize) -> Vec<String> {
+        let read = self.host.engine.log_tail(container, lines).await;
+        read.map(|lines| lines.into_iter().map(|line| line.text).collect()).unwrap_or_default()
+    }
+
+    /// Carries out a step that concerns no running service, or removes containers.
+    pub(super) async fn apply(&self, step: &Step<Action>) -> Result<(), Cause> {
+        match &step.action {
+            Action::Pull { image } => {
+                let source = self.source.as_ref().ok_or_else(|| {
+                    Cause::new("the image is gone from the host, and the release's registry is not known")
+                })?;
+                self.pull(&source.repository.at(image.manifest), &step.subject).await
+            }
+            Action::PullNamed { name } => {
+                let reference = name.parse::<Reference>().map_err(|error| Cause::new(error.to_string()))?;
+                self.pull(&reference, &reference.familiar()).await
+            }
+            Action::WriteFiles { files, edited } => {
+                let content: BTreeMap<String, SpecFile> = files
+                    .keys()
+                    .filter_map(|path| Some((path.clone(), self.desired.files.get(path)?.clone())))
+                    .collect();
+                let write = self.host.directory.write(self.authority(), &content, edited).await;
+                write.map_err(|error| Cause::new(chain(&error)))
+            }
+            Action::Name { image, names } => self.name(image, names).await,
+            Action::Remove { containers } => {
+                self.check_precondition(step).await?;
+                for id in containers {
+                    self.writer.stop(id, None).await.map_err(|error| Cause::new(chain(&error)))?;
+                    self.writer.remove(id).await.map_err(|error| Cause::new(chain(&error)))?;
+                }
+                Ok(())
+            }
+            Action::Recreate { .. } | Action::Start { .. } => {
+                let mut outcomes = self.start_services(std::slice::from_ref(step)).await;
+                outcomes.pop().map_or(Ok(()), |(_, outcome)| outcome)
+            }
+        }
+    }
+
+    async fn pull(&self, reference: &Reference, label: &str) -> Result<(), Cause> {
+        let credential = self.credential(reference).await?;
+        let bar = self.ui.bytes_bar(label, 0);
+        let mut last = 0;
+        let outcome = self
+            .writer
+            .pull(reference, credential.as_ref(), |progress| {
+                bar.set_length(progress.total);
+                bar.set_position(progress.received);
+                last = progress.received;
+            })
+            .await;
+        bar.finish_and_clear();
+        self.received.fetch_add(last, Ordering::Relaxed);
+        outcome.map_err(|error| Cause::new(chain(&error)))
+    }
+
+    async fn credential(&self, reference: &Reference) -> Result<Option<Credential>, Cause> {
+        let Some(source) = &self.source else { return Ok(None) };
+        let repository = &reference.repository;
+        let found = source
+            .credentials
+            .find(&repository.registry, &repository.name)
+            .await
+            .map_err(|error| Cause::new(chain(&error)))?;
+        Ok(found.map(|found| match found {
+            credential::Credential::Password { username, password, .. } => {
+                Credential::Password { username, password }
+            }
+            credential::Credential::Identity(token) => Credential::IdentityToken(token),
+        }))
+    }
+
+    async fn name(&self, image: &NamedImage, names: &BTreeSet<String>) -> Result<(), Cause> {
+        let failed = |error: EngineError| Cause::new(chain(&error));
+        let candidates = match image {
+            NamedImage::Released(id) => vec![id.config.to_string(), id.manifest.to_string()],
+            NamedImage::Engine(id) => vec![id.to_string()],
+        };
+        let mut found = None;
+        for id in candidates {
+            if self.host.engine.image(&id).await.map_err(failed)?.is_some() {
+                found = Some(id);
+                break;
+            }
+        }
+        let id = found.ok_or_else(|| Cause::new("the image is no longer on the host"))?;
+        for name in names {
+            let name = name.parse::<Reference>().map_err(|error| Cause::new(error.to_string()))?;
+            self.writer.tag(&id, &name).await.map_err(failed)?;
+        }
+        if let (NamedImage::Released(image), Some(source)) = (image, self.source.as_ref())
+            && source.passing
+        {
+            // The name leads nowhere once this run has ended; the image keeps its others.
+            let passing = source.repository.at(image.manifest).to_string();
+            self.writer.remove_image(&passing).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Replaces or starts the containers of several services in one call to Compose, and says for each what came of it.
+    pub(super) async fn start_services(&self, steps: &[Step<Action>]) -> Vec<(StepId, Result<(), Cause>)> {
+        let mut outcomes = Vec::new();
+        let mut agreed = Vec::new();
+        for step in steps {
+            match self.check_precondition(step).await {
+                Ok(()) => agreed.push(step),
+                Err(cause) => outcomes.push((step.id.clone(), Err(cause))),
+            }
+        }
+        for replace in [true, false] {
+            let batch: Vec<&&Step<Action>> = agreed
+                .iter()
+                .filter(|step| matches!(step.action, Action::Recreate { .. }) == replace)
+                .collect();
+            if batch.is_empty() {
+                continue;
+            }
+            let services: BTreeMap<String, u32> = batch
+                .iter()
+                .map(|step| match &step.action {
+                    Action::Recreate { replicas } | Action::Start { replicas } => (step.subject.clone(), *replicas),
+                    _ => (step.subject.clone(), 1),
+                })
+                .collect();
+            let timeout = batch.iter().map(|step| step.timeout).max().unwrap_or(PROBE);
+            let up = Up { services, replace, timeout };
+            match self.project.up(self.authority(), &up).await {
+                Ok(()) => outcomes.extend(batch.iter().map(|step| (step.id.clone(), Ok(())))),
+                Err(error) => outcomes.extend(self.blame(&batch, &error).await),
+            }
+        }
+        outcomes
+    }
+
+    /// Compose stops at the first service that cannot be started. That one is to blame; the others are left as they are.
+    async fn blame(
+        &self,
+        batch: &[&&Step<Action>],
+        error: &bowline_compose::project::ProjectError,
+    ) -> Vec<(StepId, Result<(), Cause>)> {
+        let culprit = error.service().map(str::to_owned);
+        let mut outcomes: Vec<(StepId, Result<(), Cause>)> = Vec::new();
+        for step in batch {
+            let guilty = culprit.as_ref().is_none_or(|culprit| *culprit == step.subject);
+            let cause = if guilty {
+                Cause { log: error.log(), ..Cause::new(chain(error)) }
+            } else {
+                Cause::new(format!("not started: {}", culprit.as_deref().unwrap_or("another service failed")))
+            };
+            let position = if guilty { 0 } else { outcomes.len() };
+            outcomes.insert(position, (step.id.clone(), Err(cause)));
+        }
+        outcomes
+    }
+
+    async fn check_precondition(&self, step: &Step<Action>) -> Result<(), Cause> {
+        let Precondition::Containers(expected) = &step.expect else { return Ok(()) };
+        let services = BTreeSet::from([step.subject.clone()]);
+        let there = self.containers(&services).await.map_err(|error| Cause::new(chain(&error)))?;
+        let there: BTreeSet<String> =
+            there.into_iter().filter(|container| !container.one_off).map(|container| container.id).collect();
+        if there != *expected {
+            return Err(Cause::new("somebody else changed its containers since the plan was made"));
+        }
+        Ok(())
+    }
+
+    /// Asks a container whether it is up, from the host's side.
+    pub(super) async fn probe(&self, container: &Container, test: &Test) -> bool {
+        let Some(address) = container.addresses.iter().find_map(|text| text.parse::<IpAddr>().ok()) else {
+            return false;
+        };
+        let asked = async {
+            match test {
+                Test::Http { port, path } => super::probe::ask_http(&self.host.connection, address, *port, path).await,
+                Test::Tcp { port } => self.host.connection.dial(address, *port).await.is_ok(),
+                _ => false,
+            }
+        };
+        tokio::time::timeout(PROBE, asked).await.unwrap_or(false)
+    }
+}
+
+/// An error and its sources in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
+        next = error.source();
+    }
+    text
+}

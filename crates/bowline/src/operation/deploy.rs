@@ -1,0 +1,480 @@
+//! `deploy`, `rollback` and the second half of `ship`: a release onto a Docker host, or back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bowline_compose::document::{Creation, Kind};
+use bowline_compose::engine::Writer;
+use bowline_compose::lease::{Lease, LeaseError};
+use bowline_core::compose::desired::{DeployImage, Desired};
+use bowline_core::compose::planning::{Action, plan};
+use bowline_core::compose::preflight::{Findings, check};
+use bowline_core::event::{EventKind, Phase, ServiceSummary, Summary};
+use bowline_core::health::Cause;
+use bowline_core::journal::{Intent, Setback};
+use bowline_core::plan::Plan;
+use bowline_core::release::{Placed, Revision, Spec};
+use bowline_core::rollout::{Evidence, Verdict};
+
+use super::apply::{Applier, Source};
+use super::drive::{Cancel, drive};
+use super::goal::{Goal, Prepared, prepare};
+use super::host::{Host, Look, with_hint};
+use crate::clock;
+use crate::config::ComposeTarget;
+use crate::error::{Failure, FailureKind, Outcome};
+use crate::record::{PhaseResult, Recorder};
+use crate::ui::Ui;
+
+/// How a deploy is done.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `deploy`, `ship` or `rollback`.
+    pub verb: &'static str,
+    /// Leave things as they are when it fails.
+    pub no_rollback: bool,
+    /// How long to wait for somebody else's lock.
+    pub patience: Duration,
+    /// Only these services of the compose file.
+    pub only: BTreeSet<String>,
+}
+
+/// What a deploy works with.
+pub struct Deployment<'d> {
+    /// The host.
+    pub host: Arc<Host>,
+    /// The target in today's configuration: access and paths.
+    pub target: &'d ComposeTarget,
+    /// Where the release's images are, as the host reaches them; none where all images are on the host.
+    pub(super) source: Option<Source>,
+    /// Who writes down what happens.
+    pub recorder: &'d Recorder,
+    /// How to talk.
+    pub ui: &'d Ui,
+    /// How it is done.
+    pub options: Options,
+    /// Somebody's wish to stop.
+    pub cancel: Cancel,
+}
+
+/// What would be done, and what it is based on.
+pub struct Proposal {
+    /// One look at the host.
+    pub look: Look,
+    /// What should be.
+    pub prepared: Prepared,
+    /// The way there.
+    pub plan: Plan<Action>,
+    /// What speaks against it.
+    pub findings: Findings,
+}
+
+/// Looks at the host and plans: what `plan` shows and `deploy` does. Changes nothing.
+///
+/// # Errors
+/// When the host does not answer, or the release's compose file makes no sense.
+pub async fn propose(host: &Host, target: &ComposeTarget, goal: &Goal, only: &BTreeSet<String>) -> Outcome<Proposal> {
+    let (look, prepared) = tokio::try_join!(host.look(&goal.paths(target)), prepare(host, target, goal))?;
+    let mut prepared = prepared;
+    restrict(&mut prepared.desired, &look, only)?;
+    let plan = plan(&look.observed, &prepared.desired).map_err(|error| {
+        Failure::invalid("ordering the services of the compose file").because(&error)
+    })?;
+    let findings = check(&look.observed, &prepared.desired, &plan);
+    Ok(Proposal { look, prepared, plan, findings })
+}
+
+/// `--service`: leaves all others as the newest revision has them.
+fn restrict(desired: &mut Desired, look: &Look, only: &BTreeSet<String>) -> Outcome<()> {
+    if only.is_empty() {
+        return Ok(());
+    }
+    if let Some(unknown) = only.iter().find(|name| !desired.services.contains_key(*name)) {
+        let known: Vec<&str> = desired.services.keys().map(String::as_str).collect();
+        return Err(Failure::invalid(format!("the compose file has no service `{unknown}`"))
+            .hint(format!("it has {}", known.join(", "))));
+    }
+    let placed = look.observed.revision.as_ref().map(|revision| &revision.services);
+    for (name, service) in desired.services.iter_mut().filter(|(name, _)| !only.contains(*name)) {
+        let Some(placed) = placed.and_then(|placed| placed.get(name)) else {
+            return Err(Failure::invalid(format!("`{name}` does not run yet"))
+                .hint("deploy everything once before single services"));
+        };
+        service.fingerprint = placed.fingerprint;
+        service.image = None;
+        service.ours = None;
+    }
+    Ok(())
+}
+
+impl Deployment<'_> {
+    /// Brings the host to the goal, or back to where it was.
+    ///
+    /// # Errors
+    /// Kind `Failed`: it failed, and what was there before stands again. `Stranded`: it does not. `Locked`, `Unreachable`
+    /// and `Invalid`: nothing was touched.
+    pub async fn run(&self, goal: &Goal) -> Outcome<Summary> {
+        let lease = self.take_lease().await?;
+        let outcome = self.run_under(&lease, goal).await;
+        if let Err(error) = lease.release().await {
+            self.warn(format!("the lock could not be given back ({error}); it ends by itself within 30 s"));
+        }
+        outcome
+    }
+
+    async fn take_lease(&self) -> Outcome<Lease> {
+        let run = self.recorder.run().to_string();
+        let mut said = false;
+        let taken = Lease::wait(&self.host.documents, &run, self.options.verb, self.options.patience, |holder| {
+            if !std::mem::replace(&mut said, true) {
+                self.ui.say(format_args!("waiting for {holder}"));
+            }
+        });
+        taken.await.map_err(|error| {
+            let kind = match &error {
+                LeaseError::Held { .. } => FailureKind::Locked,
+                LeaseError::Document(error) if error.is_unreachable() => FailureKind::Unreachable,
+                _ => FailureKind::Failed,
+            };
+            let failure = Failure::new(kind, format!("taking the lock of {}", self.host.target));
+            with_hint(failure.because(&error), error.hint())
+        })
+    }
+
+    async fn run_under(&self, lease: &Lease, goal: &Goal) -> Outcome<Summary> {
+        let propose = async {
+            let proposal = propose(&self.host, self.target, goal, &self.options.only).await?;
+            let note = summarise(&proposal.plan);
+            Ok((proposal, PhaseResult { bytes: 0, note }))
+        };
+        let proposal = self.recorder.phase(Phase::Plan, propose).await?;
+        for warning in crate::ui::plan::render_findings(&proposal.findings.warnings) {
+            self.warn(warning);
+        }
+        if let Some(refusal) = crate::ui::plan::refuse(&self.host.target, &proposal.findings) {
+            return Err(refusal);
+        }
+        if let Some(intent) = &proposal.look.interrupted {
+            self.warn(format!("a run of {} by {} did not end; this one takes over", intent.verb, intent.by));
+        }
+        let base = proposal.look.observed.revision.clone();
+        let settled = base.as_ref().is_some_and(|base| base.release == goal.release);
+        if proposal.plan.is_empty() && settled && proposal.look.interrupted.is_none() {
+            return Ok(self.summary(goal, &proposal.prepared.desired, &proposal.plan, true));
+        }
+        self.write_intent(lease, goal, base.as_ref()).await?;
+        let verdict = self.execute(lease, &proposal.prepared.desired, &proposal.plan, &proposal.look, Phase::Rollout);
+        match verdict.await {
+            Verdict::Done => {
+                self.commit(lease, goal, &proposal.prepared.desired, base.as_ref()).await?;
+                self.clear_journal(lease).await;
+                Ok(self.summary(goal, &proposal.prepared.desired, &proposal.plan, true))
+            }
+            Verdict::LeaseLost(why) => Err(self.lost(&why)),
+            Verdict::Failed(evidence) => self.go_back(lease, goal, base, evidence).await,
+            Verdict::Cancelled => {
+                let cause = Cause::new("somebody asked to stop");
+                self.go_back(lease, goal, base, Evidence { subject: "run".into(), cause }).await
+            }
+        }
+    }
+
+    async fn execute(&self, lease: &Lease, desired: &Desired, plan: &Plan<Action>, look: &Look, phase: Phase) -> Verdict {
+        let applier = Arc::new(Applier {
+            host: self.host.clone(),
+            desired: desired.clone(),
+            writer: Writer::new(&self.host.engine, lease.authority()),
+            project: self.project(),
+            source: self.source.clone(),
+            ui: self.ui.clone(),
+            received: AtomicU64::new(0),
+        });
+        // Subscribed from the time of the look: what happens before the first step is not missed either.
+        let watch = self.host.engine.watch(&self.host.project, look.machine.time);
+        let calm = Cancel::default();
+        let cancel = if phase == Phase::Rollback { &calm } else { &self.cancel };
+        let started = std::time::Instant::now();
+        self.recorder.emit(EventKind::PhaseStarted { phase });
+        let verdict = drive(&applier, plan, self.recorder, watch, cancel).await;
+        if verdict == Verdict::Done {
+            let seconds = started.elapsed().as_secs_f64();
+            let bytes = applier.received.load(Ordering::Relaxed);
+            let note = changes(plan);
+            self.recorder.emit(EventKind::PhaseFinished { phase, seconds, bytes, note });
+        }
+        verdict
+    }
+
+    fn project(&self) -> bowline_compose::project::Project {
+        super::goal::project_in(&self.host, self.target, self.host.directory.path())
+    }
+
+    /// Puts the base revision back: observe again, plan it, apply.
+    async fn go_back(
+        &self,
+        lease: &Lease,
+        goal: &Goal,
+        base: Option<Revision>,
+        evidence: Evidence,
+    ) -> Outcome<Summary> {
+        self.recorder.emit(EventKind::Evidence {
+            service: Some(evidence.subject.clone()),
+            cause: evidence.cause.reason.clone(),
+            exit_code: evidence.cause.exit_code,
+            oom_killed: evidence.cause.oom_killed,
+            log: evidence.cause.log.clone(),
+        });
+        let failure = failure_of(&self.host.target, goal, &evidence);
+        let Some(base) = base else {
+            self.clear_journal(lease).await;
+            return Err(failure.hint("there was no earlier release to go back to: the containers are left as they are"));
+        };
+        if self.options.no_rollback {
+            return Err(Failure { kind: FailureKind::Stranded, ..failure }
+                .hint("left as it is because of --no-rollback; the next deploy or rollback takes over"));
+        }
+        if let Err(error) = self.write_setback(lease, goal, &base, &evidence).await {
+            self.warn(error.to_string());
+        }
+        match self.put_back(lease, &base).await {
+            Ok(()) => {
+                self.clear_journal(lease).await;
+                let name = base.release.clone().unwrap_or_else(|| "what was there before".into());
+                Err(failure.hint(format!("{name} runs again; the cause is above")))
+            }
+            Err(error) => Err(self.stranded(goal, &base, &evidence, &error).await),
+        }
+    }
+
+    async fn put_back(&self, lease: &Lease, base: &Revision) -> Outcome<()> {
+        let goal = Goal::of_revision(&self.host, base).await?;
+        let proposal = propose(&self.host, self.target, &goal, &BTreeSet::new()).await?;
+        let desired = &proposal.prepared.desired;
+        match self.execute(lease, desired, &proposal.plan, &proposal.look, Phase::Rollback).await {
+            Verdict::Done => {
+                if !proposal.plan.is_empty() {
+                    let restored = Goal { verb: "restore".into(), ..goal };
+                    self.commit(lease, &restored, desired, Some(base)).await?;
+                }
+                Ok(())
+            }
+            Verdict::Failed(evidence) => Err(failure_of(&self.host.target, &goal, &evidence)),
+            Verdict::LeaseLost(why) => Err(self.lost(&why)),
+            Verdict::Cancelled => Err(Failure::failed("going back was interrupted")),
+        }
+    }
+
+    /// Nothing more can be done: says exactly what stands where.
+    async fn stranded(&self, goal: &Goal, base: &Revision, evidence: &Evidence, error: &Failure) -> Failure {
+        let mut detail = vec![
+            format!("the release failed at {}: {}", evidence.subject, evidence.cause),
+            format!("going back failed: {error}"),
+        ];
+        if let Ok(look) = self.host.look(&BTreeSet::new()).await {
+            for container in &look.observed.containers {
+                let image = look.observed.images.iter().find(|image| image.id == container.image);
+                let name = image.and_then(|image| image.names.first().cloned());
+                detail.push(format!(
+                    "{}: {:?}, image {}",
+                    container.name,
+                    container.state,
+                    name.unwrap_or_else(|| container.image.short())
+                ));
+            }
+        }
+        let wanted = goal.release.as_deref().unwrap_or("the release");
+        let old = base.release.as_deref().unwrap_or("what was there before");
+        Failure::new(FailureKind::Stranded, format!("{wanted} failed on {}, and {old} could not be put back", self.host.target))
+            .detail(detail)
+            .hint(format!("a person is needed: correct the cause, then `bowline deploy {0}` or `bowline rollback {0}`", self.host.target))
+    }
+
+    fn lost(&self, why: &str) -> Failure {
+        Failure::new(FailureKind::Locked, format!("changing {}", self.host.target))
+            .since(why.to_owned())
+            .hint("whoever holds the lock now finishes or undoes what was begun; `bowline status` shows it")
+    }
+
+    async fn write_intent(&self, lease: &Lease, goal: &Goal, base: Option<&Revision>) -> Outcome<()> {
+        self.guard(lease)?;
+        let intent = Intent {
+            run: self.recorder.run().clone(),
+            verb: goal.verb.clone(),
+            by: goal.by.clone(),
+            at: clock::now(),
+            base: base.map(|base| base.number),
+            to: goal.release.clone(),
+        };
+        self.write(Kind::Journal, &intent.run.to_string(), &intent).await.map(drop)
+    }
+
+    async fn write_setback(&self, lease: &Lease, goal: &Goal, base: &Revision, evidence: &Evidence) -> Outcome<()> {
+        self.guard(lease)?;
+        let run = self.recorder.run().clone();
+        let setback = Setback {
+            run: run.clone(),
+            at: clock::now(),
+            release: goal.release.clone(),
+            base: Some(base.number),
+            evidence: evidence.clone(),
+        };
+        self.write(Kind::Journal, &format!("{run}.back"), &setback).await.map(drop)
+    }
+
+    async fn write(&self, kind: Kind, key: &str, content: &impl serde::Serialize) -> Outcome<Creation> {
+        let written = self.host.documents.create(kind, key, content).await;
+        written.map_err(|error| self.host.document_failure("writing down what is done on", &error))
+    }
+
+    fn guard(&self, lease: &Lease) -> Outcome<()> {
+        lease.authority().check().map_err(|lost| self.lost(&lost.to_string()))
+    }
+
+    /// The commit point on the target: the revision that says what stands where.
+    async fn commit(&self, lease: &Lease, goal: &Goal, desired: &Desired, base: Option<&Revision>) -> Outcome<()> {
+        let (containers, _) = self
+            .host
+            .engine
+            .containers(&self.host.project)
+            .await
+            .map_err(|error| self.host.failure("looking at", &error))?;
+        let mut services = BTreeMap::new();
+        for (name, service) in &desired.services {
+            let own: Vec<_> = containers.iter().filter(|c| c.service == *name && !c.one_off).collect();
+            let before = base.and_then(|base| base.services.get(name));
+            // A service that was left out of this deploy stays as the revision before has it.
+            if service.ours.is_none() && service.image.is_none() && self.options.only.iter().all(|only| only != name) && !self.options.only.is_empty() {
+                services.extend(before.map(|before| (name.clone(), before.clone())));
+                continue;
+            }
+            let Some(image) = own.first().map(|container| container.image).or(before.map(|before| before.image)) else { continue };
+            let released = match &service.image {
+                Some(DeployImage::Released { id, .. }) => Some(id.clone()),
+                _ => None,
+            };
+            let placed = Placed {
+                image,
+                image_name: service.image_name.clone(),
+                released,
+                fingerprint: service.fingerprint,
+                containers: own.iter().map(|container| container.id.clone()).collect(),
+            };
+            services.insert(name.clone(), placed);
+        }
+        let spec = goal.spec.digest();
+        self.guard(lease)?;
+        self.write(Kind::Spec, &spec.hex(), &goal.spec).await?;
+        let revision = Revision {
+            number: base.map_or(1, |base| base.number + 1),
+            release: goal.release.clone(),
+            verb: goal.verb.clone(),
+            at: clock::now(),
+            run: self.recorder.run().clone(),
+            by: goal.by.clone(),
+            spec,
+            files: desired.files.iter().map(|(path, file)| (path.clone(), file.digest())).collect(),
+            images: goal.images.clone(),
+            services,
+            milliseconds: u64::try_from(Duration::from_secs_f64(self.recorder.seconds()).as_millis()).unwrap_or(u64::MAX),
+        };
+        self.guard(lease)?;
+        match self.write(Kind::Revision, &revision.number.to_string(), &revision).await? {
+            Creation::Created(_) => Ok(()),
+            Creation::Exists(_) => Err(self.lost("another run has recorded the same revision")),
+        }
+    }
+
+    /// What was meant is done or undone: the journal's pages of this and of interrupted runs go.
+    async fn clear_journal(&self, lease: &Lease) {
+        let Ok(found) = self.host.documents.list_kind(Kind::Journal).await else { return };
+        for document in found.of(Kind::Journal) {
+            if self.guard(lease).is_err() {
+                return;
+            }
+            if let Err(error) = self.host.documents.delete(Kind::Journal, &document.key).await {
+                self.warn(error.to_string());
+            }
+        }
+    }
+
+    fn warn(&self, text: String) {
+        self.recorder.emit(EventKind::Warning { text });
+    }
+
+    fn summary(&self, goal: &Goal, desired: &Desired, plan: &Plan<Action>, ok: bool) -> Summary {
+        let services = desired
+            .services
+            .iter()
+            .map(|(name, service)| {
+                let changed = touched(plan, name);
+                let digest = match &service.image {
+                    Some(DeployImage::Released { id, .. }) => Some(id.manifest.to_string()),
+                    _ => None,
+                };
+                let state = if changed { "healthy" } else { "unchanged" };
+                (name.clone(), ServiceSummary { changed, digest, state: state.into() })
+            })
+            .collect();
+        Summary {
+            ok,
+            tag: goal.release.clone(),
+            target: Some(self.host.target.clone()),
+            services,
+            phases: self.recorder.phases(),
+            seconds: self.recorder.seconds(),
+        }
+    }
+}
+
+/// Whether a plan changes a service's containers.
+pub fn touched(plan: &Plan<Action>, service: &str) -> bool {
+    plan.steps.iter().any(|step| {
+        step.subject == service
+            && matches!(step.action, Action::Recreate { .. } | Action::Start { .. } | Action::Remove { .. })
+    })
+}
+
+fn summarise(plan: &Plan<Action>) -> String {
+    match plan.steps.len() {
+        0 => "nothing to do".into(),
+        1 => "1 step".into(),
+        steps => format!("{steps} steps"),
+    }
+}
+
+fn changes(plan: &Plan<Action>) -> String {
+    let subjects: BTreeSet<&str> = plan
+        .steps
+        .iter()
+        .filter(|step| touched(plan, &step.subject))
+        .map(|step| step.subject.as_str())
+        .collect();
+    match subjects.len() {
+        0 => "no service changed".into(),
+        _ => subjects.into_iter().collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn failure_of(target: &str, goal: &Goal, evidence: &Evidence) -> Failure {
+    let release = goal.release.as_deref().unwrap_or("the adopted state");
+    let failure = Failure::failed(format!("deploying {release} to {target}"))
+        .since(format!("{}: {}", evidence.subject, evidence.cause));
+    failure.detail(evidence.cause.log.iter().map(|line| format!("│ {line}")))
+}
+
+/// The spec of a revision, from the target itself.
+pub(super) async fn read_spec(host: &Host, revision: &Revision) -> Outcome<Spec> {
+    let found = host
+        .documents
+        .list_kind(Kind::Spec)
+        .await
+        .map_err(|error| host.document_failure("reading what was deployed to", &error))?;
+    let key = revision.spec.hex();
+    let document = found.of(Kind::Spec).find(|document| document.key == key).ok_or_else(|| {
+        Failure::failed(format!("the configuration of revision {} is no longer on {}", revision.number, host.target))
+            .hint("deploy a release by its version instead: its configuration is in the registry")
+    })?;
+    host.read(document)
+}

@@ -1,0 +1,193 @@
+//! What a target is to be brought to: a release's images and configuration, or those of an earlier revision.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bowline_compose::project::Project;
+use bowline_core::compose::desired::{DeployImage, Desired, OVERRIDE_FILE, ServiceWish, Wishes, describe};
+use bowline_core::compose::model::Model;
+use bowline_core::compose::override_file::{ServiceOverride, render};
+use bowline_core::health::Test;
+use bowline_core::reference::Repository;
+use bowline_core::release::{Record, Revision, Spec};
+
+use super::host::{Host, with_hint};
+use super::spec::project_directory;
+use crate::config::{ComposeTarget, Config, Probe, Target};
+use crate::error::{Failure, Outcome};
+
+/// What to bring a target to.
+#[derive(Debug, Clone)]
+pub struct Goal {
+    /// The release; none for an adopted state.
+    pub release: Option<String>,
+    /// The files it is deployed with.
+    pub spec: Spec,
+    /// Our images by our services' names.
+    pub images: BTreeMap<String, DeployImage>,
+    /// The verb that asks for it.
+    pub verb: String,
+    /// Who asks: `user@machine`.
+    pub by: String,
+}
+
+/// A goal as the host's Compose understands it.
+pub struct Prepared {
+    /// What should be.
+    pub desired: Desired,
+    /// What Compose warned of.
+    pub warnings: Vec<String>,
+}
+
+impl Goal {
+    /// A release. `keep` is the repository under whose name images are kept on the host.
+    pub fn of_release(record: &Record, spec: Spec, keep: &Repository, verb: &str) -> Self {
+        let image = |(service, image): (&String, &bowline_core::release::ReleasedImage)| {
+            let keep = keep.tagged(&image.tag).to_string();
+            let size = (image.size > 0).then_some(image.size);
+            (service.clone(), DeployImage::Released { id: image.id.clone(), size, keep })
+        };
+        let images = record.images.iter().map(image).collect();
+        Self { release: Some(record.tag.clone()), spec, images, verb: verb.into(), by: whoever() }
+    }
+
+    /// What an earlier revision had.
+    ///
+    /// # Errors
+    /// When its configuration is no longer on the host.
+    pub async fn of_revision(host: &Host, revision: &Revision) -> Outcome<Self> {
+        let spec = super::deploy::read_spec(host, revision).await?;
+        Ok(Self {
+            release: revision.release.clone(),
+            spec,
+            images: revision.images.clone(),
+            verb: "rollback".into(),
+            by: whoever(),
+        })
+    }
+
+    /// The paths in the project's directory that it writes.
+    pub fn paths(&self, target: &ComposeTarget) -> BTreeSet<String> {
+        let mut paths: BTreeSet<String> =
+            self.spec.below(&project_directory(&target.files)).files.into_keys().collect();
+        paths.remove(crate::config::FILE);
+        paths.insert(OVERRIDE_FILE.to_owned());
+        paths
+    }
+}
+
+/// Who runs this: `user@machine`.
+pub fn whoever() -> String {
+    let user = ["GITHUB_ACTOR", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}@{}", user.as_deref().unwrap_or("root"), machine.trim())
+}
+
+/// Compose on the host, for the files of a target in this directory.
+pub(super) fn project_in(host: &Host, target: &ComposeTarget, directory: &str) -> Project {
+    let below = project_directory(&target.files);
+    let relative = |file: &String| match below.as_str() {
+        "" => file.clone(),
+        below => file.strip_prefix(below).map_or_else(|| file.clone(), |rest| rest.trim_start_matches('/').to_owned()),
+    };
+    Project {
+        connection: host.connection.clone(),
+        name: host.project.clone(),
+        directory: directory.to_owned(),
+        files: target.files.iter().map(relative).collect(),
+        profiles: target.profiles.clone(),
+    }
+}
+
+/// Lets the host's Compose interpret the goal's files, and brings images and wishes in.
+///
+/// # Errors
+/// When Compose refuses the files, or the configuration in the spec is wrong.
+pub async fn prepare(host: &Host, today: &ComposeTarget, goal: &Goal) -> Outcome<Prepared> {
+    let (config, target) = configured(today, goal)?;
+    let files = goal.spec.below(&project_directory(&target.files));
+    let failed = |error: &bowline_compose::project::ProjectError| {
+        let failure = Failure::invalid(format!("reading the compose files of {}", host.target)).because(error);
+        with_hint(failure.detail(error.log()), error.hint())
+    };
+    let staged = host.directory.stage(&files).await.map_err(|error| {
+        Failure::failed(format!("staging the compose files on {}", host.target)).because(&error)
+    })?;
+    let project = project_in(host, &target, staged.path());
+    let parse = |value| {
+        Model::parse(value, staged.path(), host.directory.path())
+            .map_err(|error| Failure::failed("reading the compose files").because(&error))
+    };
+    let plain = project.config(false).await.map_err(|error| failed(&error))?;
+    let mut warnings = plain.warnings;
+    let mut model = parse(plain.value)?;
+    let override_file = render(&model, &overrides(&target)).map_err(|error| {
+        Failure::invalid(format!("reading [targets.{}.services]", target.name)).because(&error)
+    })?;
+    if let Some(file) = &override_file {
+        staged.add(OVERRIDE_FILE, file).await.map_err(|error| {
+            Failure::failed(format!("staging the overrides on {}", host.target)).because(&error)
+        })?;
+        let merged = project.config(true).await.map_err(|error| failed(&error))?;
+        warnings = merged.warnings;
+        model = parse(merged.value)?;
+    }
+    let wishes = wishes(host, &config, &target);
+    let desired = describe(&model, &goal.images, &files, override_file, &wishes);
+    Ok(Prepared { desired, warnings })
+}
+
+/// The configuration that the goal was released with; access and place are today's.
+fn configured(today: &ComposeTarget, goal: &Goal) -> Outcome<(Config, ComposeTarget)> {
+    let text = goal.spec.text(crate::config::FILE).ok_or_else(|| {
+        Failure::failed("the release carries no bowline.toml").hint("release again with this version of Bowline")
+    })?;
+    let config = Config::parse(text, std::path::Path::new("."))?;
+    let target = match config.targets.get(&today.name) {
+        Some(Target::Compose(then)) => ComposeTarget {
+            host: today.host.clone(),
+            directory: today.directory.clone(),
+            project: today.project.clone(),
+            ..then.clone()
+        },
+        // The target is younger than the release.
+        _ => today.clone(),
+    };
+    Ok((config, target))
+}
+
+fn overrides(target: &ComposeTarget) -> BTreeMap<String, ServiceOverride> {
+    let convert = |wanted: &crate::config::Override| ServiceOverride {
+        env: wanted.env.0.clone(),
+        memory: wanted.memory,
+        cpus: wanted.milli_cpus.map(|milli| f64::from(milli) / 1000.0),
+        replicas: wanted.replicas,
+        enabled: (!wanted.enabled).then_some(false),
+    };
+    target.services.iter().map(|(name, wanted)| (name.to_string(), convert(wanted))).collect()
+}
+
+fn wishes(host: &Host, config: &Config, target: &ComposeTarget) -> Wishes {
+    let services = config.services.values().map(|service| {
+        let test = service.health.probe.as_ref().and_then(|probe| match probe {
+            Probe::Http { path, port } => Some(Test::Http { port: *port, path: path.clone() }),
+            Probe::Tcp { port } => Some(Test::Tcp { port: *port }),
+            Probe::Command { .. } => None,
+        });
+        let wish = ServiceWish {
+            images: service.images.clone(),
+            port: service.port,
+            test,
+            start: service.health.start,
+            restarts: service.health.restarts,
+        };
+        (service.name.to_string(), wish)
+    });
+    Wishes {
+        project: host.project.clone(),
+        directory: host.directory.path().to_owned(),
+        services: services.collect(),
+        start: target.pace.start,
+        restarts: target.pace.restarts,
+        settle: target.pace.settle,
+    }
+}
