@@ -11,6 +11,7 @@ mod probe;
 mod process;
 mod relay;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -169,6 +170,15 @@ impl Connection {
             host: self.inner.address.to_string(),
             reason: format!("no port was given for the forward: `{}`", last_line(&answer, "")),
         })
+    }
+
+    /// A socket of this machine that leads to an address of the host's networks; `None` where that is this machine's
+    /// own, and can be reached as it is.
+    pub(crate) async fn lead_to(&self, far: SocketAddr) -> Result<Option<PathBuf>, ConnectionError> {
+        match &self.inner.master {
+            Some(master) => master.forward_address(&far.to_string()).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Why the connection is gone, if it is. A near one never is.

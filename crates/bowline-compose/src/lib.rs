@@ -9,6 +9,7 @@ pub mod connection;
 pub mod directory;
 pub mod document;
 pub mod engine;
+pub mod knock;
 pub mod lease;
 pub mod observation;
 pub mod project;

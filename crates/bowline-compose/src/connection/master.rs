@@ -3,6 +3,7 @@
 //! It runs the probe as its own session, which then waits for the end of its input: when this process dies, however
 //! it dies, the pipe closes, the session ends, and `ssh` with it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -31,6 +32,8 @@ pub(super) struct Master {
     /// `None` while it is there; else why it went.
     gone: watch::Receiver<Option<String>>,
     sessions: Arc<Semaphore>,
+    /// Sockets that lead to addresses of the host's networks.
+    forwards: tokio::sync::Mutex<BTreeMap<String, PathBuf>>,
 }
 
 impl Master {
@@ -88,7 +91,8 @@ impl Master {
         tokio::spawn(attend(child, rest, said, facts.compose_sender(), tell));
         let sessions = Arc::new(Semaphore::new(SESSIONS));
         let (address, options) = (address.clone(), options.clone());
-        Ok((Self { address, options, directory, _stdin: stdin, gone, sessions }, facts))
+        let forwards = tokio::sync::Mutex::default();
+        Ok((Self { address, options, directory, _stdin: stdin, gone, sessions, forwards }, facts))
     }
 
     /// Why the connection is gone, if it is.
@@ -160,6 +164,19 @@ impl Master {
             return Err(refused(format!("{said} (is AllowTcpForwarding off there?)")));
         }
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// Makes an address of the host's networks (`host:port`) reachable through a socket here. Asked again, it is the
+    /// same socket.
+    pub(super) async fn forward_address(&self, far: &str) -> Result<PathBuf, ConnectionError> {
+        let mut forwards = self.forwards.lock().await;
+        if let Some(near) = forwards.get(far) {
+            return Ok(near.clone());
+        }
+        let near = self.directory.path().join(format!("f{}", forwards.len()));
+        self.forward("-L", &forward(&near, far)).await?;
+        forwards.insert(far.to_owned(), near.clone());
+        Ok(near)
     }
 
     /// Forwards another socket of the host than the usual one.

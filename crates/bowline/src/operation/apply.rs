@@ -1,13 +1,12 @@
 //! Does what single steps of a plan say, on a Docker host.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bowline_compose::engine::{Credential, EngineError, Writer};
 use bowline_compose::lease::Authority;
-use bowline_compose::project::{Project, Up};
+use bowline_compose::project::{Fault, Project, ProjectError, Recreate, Up};
 use bowline_core::compose::desired::Desired;
 use bowline_core::compose::observed::Container;
 use bowline_core::compose::planning::{Action, NamedImage};
@@ -20,8 +19,8 @@ use bowline_oci::credential::{self, Credentials};
 use super::host::Host;
 use crate::ui::Ui;
 
-/// How long a probe may take.
-const PROBE: Duration = Duration::from_secs(5);
+/// Under which ending an edited file is kept before it is replaced.
+const KEPT: &str = "before-bowline";
 
 /// Where the target pulls a release's images from.
 #[derive(Clone)]
@@ -53,7 +52,10 @@ impl Applier {
     }
 
     /// The project's containers of these services.
-    pub(super) async fn containers(&self, services: &BTreeSet<String>) -> Result<Vec<Container>, EngineError> {
+    pub(super) async fn containers(
+        &self,
+        services: &BTreeSet<String>,
+    ) -> Result<Vec<Container>, EngineError> {
         let (mut containers, _) = self.host.engine.containers(&self.host.project).await?;
         containers.retain(|container| services.contains(&container.service));
         Ok(containers)
@@ -83,7 +85,7 @@ impl Applier {
                     .keys()
                     .filter_map(|path| Some((path.clone(), self.desired.files.get(path)?.clone())))
                     .collect();
-                let write = self.host.directory.write(self.authority(), &content, edited).await;
+                let write = self.host.directory.write(self.authority(), &content, edited, KEPT).await;
                 write.map_err(|error| Cause::new(chain(&error)))
             }
             Action::Name { image, names } => self.name(image, names).await,
@@ -184,39 +186,49 @@ impl Applier {
             let services: BTreeMap<String, u32> = batch
                 .iter()
                 .map(|step| match &step.action {
-                    Action::Recreate { replicas } | Action::Start { replicas } => (step.subject.clone(), *replicas),
+                    Action::Recreate { replicas } | Action::Start { replicas } => {
+                        (step.subject.clone(), *replicas)
+                    }
                     _ => (step.subject.clone(), 1),
                 })
                 .collect();
-            let timeout = batch.iter().map(|step| step.timeout).max().unwrap_or(PROBE);
-            let up = Up { services, replace, timeout };
+            let timeout = batch.iter().map(|step| step.timeout).max().unwrap_or_default();
+            let recreate = if replace { Recreate::Always } else { Recreate::Never };
+            let up = Up { services, recreate, start: true, timeout };
             match self.project.up(self.authority(), &up).await {
-                Ok(()) => outcomes.extend(batch.iter().map(|step| (step.id.clone(), Ok(())))),
+                Ok(_) => outcomes.extend(batch.iter().map(|step| (step.id.clone(), Ok(())))),
                 Err(error) => outcomes.extend(self.blame(&batch, &error).await),
             }
         }
         outcomes
     }
 
-    /// Compose stops at the first service that cannot be started. That one is to blame; the others are left as they are.
+    /// Compose stops at the first service that cannot be started, and does not say which. The one whose container
+    /// does not run is to blame; it comes first, so that it is the first cause.
     async fn blame(
         &self,
         batch: &[&&Step<Action>],
-        error: &bowline_compose::project::ProjectError,
+        error: &ProjectError,
     ) -> Vec<(StepId, Result<(), Cause>)> {
-        let culprit = error.service().map(str::to_owned);
-        let mut outcomes: Vec<(StepId, Result<(), Cause>)> = Vec::new();
-        for step in batch {
-            let guilty = culprit.as_ref().is_none_or(|culprit| *culprit == step.subject);
-            let cause = if guilty {
-                Cause { log: error.log(), ..Cause::new(chain(error)) }
-            } else {
-                Cause::new(format!("not started: {}", culprit.as_deref().unwrap_or("another service failed")))
-            };
-            let position = if guilty { 0 } else { outcomes.len() };
-            outcomes.insert(position, (step.id.clone(), Err(cause)));
-        }
-        outcomes
+        let services: BTreeSet<String> = batch.iter().map(|step| step.subject.clone()).collect();
+        let containers = self.containers(&services).await.unwrap_or_default();
+        let failed = |service: &str| {
+            containers.iter().any(|there| there.service == service && !there.error.is_empty())
+        };
+        let named = |service: &str| match error.fault() {
+            Some(Fault::NameTaken { name, .. }) => {
+                let model = self.desired.services.get(service).map(|service| &service.model);
+                model.is_some_and(|model| model.container_name.as_ref() == Some(name))
+            }
+            Some(Fault::PortTaken { port }) => {
+                let model = self.desired.services.get(service).map(|service| &service.model);
+                model.is_some_and(|model| model.ports.iter().any(|there| there.published == Some(*port)))
+            }
+            _ => false,
+        };
+        let mut steps: Vec<&&&Step<Action>> = batch.iter().collect();
+        steps.sort_by_key(|step| !(failed(&step.subject) || named(&step.subject)));
+        steps.into_iter().map(|step| (step.id.clone(), Err(Cause::new(chain(error))))).collect()
     }
 
     async fn check_precondition(&self, step: &Step<Action>) -> Result<(), Cause> {
@@ -236,14 +248,15 @@ impl Applier {
         let Some(address) = container.addresses.iter().find_map(|text| text.parse::<IpAddr>().ok()) else {
             return false;
         };
-        let asked = async {
-            match test {
-                Test::Http { port, path } => super::probe::ask_http(&self.host.connection, address, *port, path).await,
-                Test::Tcp { port } => self.host.connection.dial(address, *port).await.is_ok(),
-                _ => false,
+        let connection = &self.host.connection;
+        match test {
+            Test::Http { port, path } => {
+                let status = connection.http_status(SocketAddr::new(address, *port), path).await;
+                status.is_some_and(|status| (200..400).contains(&status))
             }
-        };
-        tokio::time::timeout(PROBE, asked).await.unwrap_or(false)
+            Test::Tcp { port } => connection.accepts_tcp(SocketAddr::new(address, *port)).await,
+            _ => false,
+        }
     }
 }
 

@@ -75,13 +75,17 @@ pub struct Proposal {
 ///
 /// # Errors
 /// When the host does not answer, or the release's compose file makes no sense.
-pub async fn propose(host: &Host, target: &ComposeTarget, goal: &Goal, only: &BTreeSet<String>) -> Outcome<Proposal> {
-    let (look, prepared) = tokio::try_join!(host.look(&goal.paths(target)), prepare(host, target, goal))?;
-    let mut prepared = prepared;
+pub async fn propose(
+    host: &Host,
+    target: &ComposeTarget,
+    goal: &Goal,
+    only: &BTreeSet<String>,
+) -> Outcome<Proposal> {
+    let paths = goal.paths(target);
+    let (look, mut prepared) = tokio::try_join!(host.look(&paths), prepare(host, target, goal))?;
     restrict(&mut prepared.desired, &look, only)?;
-    let plan = plan(&look.observed, &prepared.desired).map_err(|error| {
-        Failure::invalid("ordering the services of the compose file").because(&error)
-    })?;
+    let plan = plan(&look.observed, &prepared.desired)
+        .map_err(|error| Failure::invalid("ordering the services of the compose file").because(&error))?;
     let findings = check(&look.observed, &prepared.desired, &plan);
     Ok(Proposal { look, prepared, plan, findings })
 }
@@ -127,11 +131,12 @@ impl Deployment<'_> {
     async fn take_lease(&self) -> Outcome<Lease> {
         let run = self.recorder.run().to_string();
         let mut said = false;
-        let taken = Lease::wait(&self.host.documents, &run, self.options.verb, self.options.patience, |holder| {
-            if !std::mem::replace(&mut said, true) {
-                self.ui.say(format_args!("waiting for {holder}"));
-            }
-        });
+        let taken =
+            Lease::wait(&self.host.documents, &run, self.options.verb, self.options.patience, |holder| {
+                if !std::mem::replace(&mut said, true) {
+                    self.ui.say(format_args!("waiting for {holder}"));
+                }
+            });
         taken.await.map_err(|error| {
             let kind = match &error {
                 LeaseError::Held { .. } => FailureKind::Locked,
@@ -150,7 +155,8 @@ impl Deployment<'_> {
             Ok((proposal, PhaseResult { bytes: 0, note }))
         };
         let proposal = self.recorder.phase(Phase::Plan, propose).await?;
-        for warning in crate::ui::plan::render_findings(&proposal.findings.warnings) {
+        let found = crate::ui::plan::render_findings(&proposal.findings.warnings);
+        for warning in proposal.prepared.warnings.iter().cloned().chain(found) {
             self.warn(warning);
         }
         if let Some(refusal) = crate::ui::plan::refuse(&self.host.target, &proposal.findings) {
@@ -165,8 +171,7 @@ impl Deployment<'_> {
             return Ok(self.summary(goal, &proposal.prepared.desired, &proposal.plan, true));
         }
         self.write_intent(lease, goal, base.as_ref()).await?;
-        let verdict = self.execute(lease, &proposal.prepared.desired, &proposal.plan, &proposal.look, Phase::Rollout);
-        match verdict.await {
+        match self.execute(lease, &proposal, Phase::Rollout).await {
             Verdict::Done => {
                 self.commit(lease, goal, &proposal.prepared.desired, base.as_ref()).await?;
                 self.clear_journal(lease).await;
@@ -181,12 +186,13 @@ impl Deployment<'_> {
         }
     }
 
-    async fn execute(&self, lease: &Lease, desired: &Desired, plan: &Plan<Action>, look: &Look, phase: Phase) -> Verdict {
+    async fn execute(&self, lease: &Lease, proposal: &Proposal, phase: Phase) -> Verdict {
+        let Proposal { prepared, plan, look, .. } = proposal;
         let applier = Arc::new(Applier {
             host: self.host.clone(),
-            desired: desired.clone(),
+            desired: prepared.desired.clone(),
             writer: Writer::new(&self.host.engine, lease.authority()),
-            project: self.project(),
+            project: prepared.project.clone(),
             source: self.source.clone(),
             ui: self.ui.clone(),
             received: AtomicU64::new(0),
@@ -207,10 +213,6 @@ impl Deployment<'_> {
         verdict
     }
 
-    fn project(&self) -> bowline_compose::project::Project {
-        super::goal::project_in(&self.host, self.target, self.host.directory.path())
-    }
-
     /// Puts the base revision back: observe again, plan it, apply.
     async fn go_back(
         &self,
@@ -229,7 +231,8 @@ impl Deployment<'_> {
         let failure = failure_of(&self.host.target, goal, &evidence);
         let Some(base) = base else {
             self.clear_journal(lease).await;
-            return Err(failure.hint("there was no earlier release to go back to: the containers are left as they are"));
+            return Err(failure
+                .hint("there was no earlier release to go back to: the containers are left as they are"));
         };
         if self.options.no_rollback {
             return Err(Failure { kind: FailureKind::Stranded, ..failure }
@@ -252,7 +255,7 @@ impl Deployment<'_> {
         let goal = Goal::of_revision(&self.host, base).await?;
         let proposal = propose(&self.host, self.target, &goal, &BTreeSet::new()).await?;
         let desired = &proposal.prepared.desired;
-        match self.execute(lease, desired, &proposal.plan, &proposal.look, Phase::Rollback).await {
+        match self.execute(lease, &proposal, Phase::Rollback).await {
             Verdict::Done => {
                 if !proposal.plan.is_empty() {
                     let restored = Goal { verb: "restore".into(), ..goal };
@@ -286,9 +289,15 @@ impl Deployment<'_> {
         }
         let wanted = goal.release.as_deref().unwrap_or("the release");
         let old = base.release.as_deref().unwrap_or("what was there before");
-        Failure::new(FailureKind::Stranded, format!("{wanted} failed on {}, and {old} could not be put back", self.host.target))
-            .detail(detail)
-            .hint(format!("a person is needed: correct the cause, then `bowline deploy {0}` or `bowline rollback {0}`", self.host.target))
+        Failure::new(
+            FailureKind::Stranded,
+            format!("{wanted} failed on {}, and {old} could not be put back", self.host.target),
+        )
+        .detail(detail)
+        .hint(format!(
+            "a person is needed: correct the cause, then `bowline deploy {0}` or `bowline rollback {0}`",
+            self.host.target
+        ))
     }
 
     fn lost(&self, why: &str) -> Failure {
@@ -310,7 +319,13 @@ impl Deployment<'_> {
         self.write(Kind::Journal, &intent.run.to_string(), &intent).await.map(drop)
     }
 
-    async fn write_setback(&self, lease: &Lease, goal: &Goal, base: &Revision, evidence: &Evidence) -> Outcome<()> {
+    async fn write_setback(
+        &self,
+        lease: &Lease,
+        goal: &Goal,
+        base: &Revision,
+        evidence: &Evidence,
+    ) -> Outcome<()> {
         self.guard(lease)?;
         let run = self.recorder.run().clone();
         let setback = Setback {
@@ -333,7 +348,13 @@ impl Deployment<'_> {
     }
 
     /// The commit point on the target: the revision that says what stands where.
-    async fn commit(&self, lease: &Lease, goal: &Goal, desired: &Desired, base: Option<&Revision>) -> Outcome<()> {
+    async fn commit(
+        &self,
+        lease: &Lease,
+        goal: &Goal,
+        desired: &Desired,
+        base: Option<&Revision>,
+    ) -> Outcome<()> {
         let (containers, _) = self
             .host
             .engine
@@ -345,11 +366,19 @@ impl Deployment<'_> {
             let own: Vec<_> = containers.iter().filter(|c| c.service == *name && !c.one_off).collect();
             let before = base.and_then(|base| base.services.get(name));
             // A service that was left out of this deploy stays as the revision before has it.
-            if service.ours.is_none() && service.image.is_none() && self.options.only.iter().all(|only| only != name) && !self.options.only.is_empty() {
+            if service.ours.is_none()
+                && service.image.is_none()
+                && self.options.only.iter().all(|only| only != name)
+                && !self.options.only.is_empty()
+            {
                 services.extend(before.map(|before| (name.clone(), before.clone())));
                 continue;
             }
-            let Some(image) = own.first().map(|container| container.image).or(before.map(|before| before.image)) else { continue };
+            let Some(image) =
+                own.first().map(|container| container.image).or(before.map(|before| before.image))
+            else {
+                continue;
+            };
             let released = match &service.image {
                 Some(DeployImage::Released { id, .. }) => Some(id.clone()),
                 _ => None,
@@ -377,7 +406,8 @@ impl Deployment<'_> {
             files: desired.files.iter().map(|(path, file)| (path.clone(), file.digest())).collect(),
             images: goal.images.clone(),
             services,
-            milliseconds: u64::try_from(Duration::from_secs_f64(self.recorder.seconds()).as_millis()).unwrap_or(u64::MAX),
+            milliseconds: u64::try_from(Duration::from_secs_f64(self.recorder.seconds()).as_millis())
+                .unwrap_or(u64::MAX),
         };
         self.guard(lease)?;
         match self.write(Kind::Revision, &revision.number.to_string(), &revision).await? {
@@ -473,8 +503,11 @@ pub(super) async fn read_spec(host: &Host, revision: &Revision) -> Outcome<Spec>
         .map_err(|error| host.document_failure("reading what was deployed to", &error))?;
     let key = revision.spec.hex();
     let document = found.of(Kind::Spec).find(|document| document.key == key).ok_or_else(|| {
-        Failure::failed(format!("the configuration of revision {} is no longer on {}", revision.number, host.target))
-            .hint("deploy a release by its version instead: its configuration is in the registry")
+        Failure::failed(format!(
+            "the configuration of revision {} is no longer on {}",
+            revision.number, host.target
+        ))
+        .hint("deploy a release by its version instead: its configuration is in the registry")
     })?;
     host.read(document)
 }

@@ -2,18 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bowline_compose::project::Project;
+use bowline_compose::project::{Project, ProjectError};
 use bowline_core::compose::desired::{DeployImage, Desired, OVERRIDE_FILE, ServiceWish, Wishes, describe};
 use bowline_core::compose::model::Model;
 use bowline_core::compose::override_file::{ServiceOverride, render};
 use bowline_core::health::Test;
 use bowline_core::reference::Repository;
-use bowline_core::release::{Record, Revision, Spec};
+use bowline_core::release::{Record, Revision, Spec, SpecFile};
 
 use super::host::{Host, with_hint};
 use super::spec::project_directory;
 use crate::config::{ComposeTarget, Config, Probe, Target};
-use crate::error::{Failure, Outcome};
+use crate::error::{Failure, FailureKind, Outcome};
 
 /// What to bring a target to.
 #[derive(Debug, Clone)]
@@ -36,6 +36,10 @@ pub struct Prepared {
     pub desired: Desired,
     /// What Compose warned of.
     pub warnings: Vec<String>,
+    /// Compose there, for the files that will be there.
+    pub(super) project: Project,
+    /// How many releases stay on the host.
+    pub keep: u32,
 }
 
 impl Goal {
@@ -82,20 +86,24 @@ pub fn whoever() -> String {
     format!("{}@{}", user.as_deref().unwrap_or("root"), machine.trim())
 }
 
-/// Compose on the host, for the files of a target in this directory.
-pub(super) fn project_in(host: &Host, target: &ComposeTarget, directory: &str) -> Project {
+/// Compose on the host, for the files of a target; with the overrides laid over them where there are any.
+///
+/// # Errors
+/// When a file with variables cannot be read.
+pub(super) fn project_of(host: &Host, target: &ComposeTarget, with_overrides: bool) -> Outcome<Project> {
     let below = project_directory(&target.files);
     let relative = |file: &String| match below.as_str() {
         "" => file.clone(),
-        below => file.strip_prefix(below).map_or_else(|| file.clone(), |rest| rest.trim_start_matches('/').to_owned()),
+        below => file
+            .strip_prefix(below)
+            .map_or_else(|| file.clone(), |rest| rest.trim_start_matches('/').to_owned()),
     };
-    Project {
-        connection: host.connection.clone(),
-        name: host.project.clone(),
-        directory: directory.to_owned(),
-        files: target.files.iter().map(relative).collect(),
-        profiles: target.profiles.clone(),
+    let mut files: Vec<String> = target.files.iter().map(relative).collect();
+    if with_overrides {
+        files.push(OVERRIDE_FILE.to_owned());
     }
+    let project = Project::new(&host.connection, &host.directory, &host.project, &files);
+    Ok(project.profiles(target.profiles.clone()).env(host.variables.clone()))
 }
 
 /// Lets the host's Compose interpret the goal's files, and brings images and wishes in.
@@ -104,42 +112,50 @@ pub(super) fn project_in(host: &Host, target: &ComposeTarget, directory: &str) -
 /// When Compose refuses the files, or the configuration in the spec is wrong.
 pub async fn prepare(host: &Host, today: &ComposeTarget, goal: &Goal) -> Outcome<Prepared> {
     let (config, target) = configured(today, goal)?;
-    let files = goal.spec.below(&project_directory(&target.files));
-    let failed = |error: &bowline_compose::project::ProjectError| {
-        let failure = Failure::invalid(format!("reading the compose files of {}", host.target)).because(error);
-        with_hint(failure.detail(error.log()), error.hint())
-    };
-    let staged = host.directory.stage(&files).await.map_err(|error| {
-        Failure::failed(format!("staging the compose files on {}", host.target)).because(&error)
-    })?;
-    let project = project_in(host, &target, staged.path());
-    let parse = |value| {
-        Model::parse(value, staged.path(), host.directory.path())
-            .map_err(|error| Failure::failed("reading the compose files").because(&error))
-    };
-    let plain = project.config(false).await.map_err(|error| failed(&error))?;
-    let mut warnings = plain.warnings;
-    let mut model = parse(plain.value)?;
+    let spec = goal.spec.below(&project_directory(&target.files));
+    let mut files = spec.files.clone();
+    files.remove(crate::config::FILE);
+    let (mut model, mut warnings) = interpret(host, &project_of(host, &target, false)?, &files).await?;
     let override_file = render(&model, &overrides(&target)).map_err(|error| {
         Failure::invalid(format!("reading [targets.{}.services]", target.name)).because(&error)
     })?;
     if let Some(file) = &override_file {
-        staged.add(OVERRIDE_FILE, file).await.map_err(|error| {
-            Failure::failed(format!("staging the overrides on {}", host.target)).because(&error)
-        })?;
-        let merged = project.config(true).await.map_err(|error| failed(&error))?;
-        warnings = merged.warnings;
-        model = parse(merged.value)?;
+        files.insert(OVERRIDE_FILE.to_owned(), file.clone());
+        (model, warnings) = interpret(host, &project_of(host, &target, true)?, &files).await?;
     }
+    let project = project_of(host, &target, override_file.is_some())?;
     let wishes = wishes(host, &config, &target);
-    let desired = describe(&model, &goal.images, &files, override_file, &wishes);
-    Ok(Prepared { desired, warnings })
+    let desired = describe(&model, &goal.images, &spec, override_file, &wishes);
+    Ok(Prepared { desired, warnings, project, keep: target.pace.keep })
+}
+
+/// What the host's Compose understands of these files.
+async fn interpret(
+    host: &Host,
+    project: &Project,
+    files: &BTreeMap<String, SpecFile>,
+) -> Outcome<(Model, Vec<String>)> {
+    let rendered = project.config_with(files).await.map_err(|error| {
+        let kind = match &error {
+            ProjectError::Run(_) => FailureKind::Unreachable,
+            _ => FailureKind::Invalid,
+        };
+        let failure = Failure::new(kind, format!("reading the compose files of {}", host.target));
+        with_hint(failure.because(&error), error.hint())
+    })?;
+    let model = Model::parse(rendered.config, &rendered.staged, host.directory.path())
+        .map_err(|error| Failure::failed("reading the compose files").because(&error))?;
+    let unset = rendered.warnings.unset.iter();
+    let unset = unset.map(|name| format!("the compose file uses ${{{name}}}, which is not set: it is empty"));
+    let warnings = unset.chain(rendered.warnings.others.iter().cloned()).collect();
+    Ok((model, warnings))
 }
 
 /// The configuration that the goal was released with; access and place are today's.
 fn configured(today: &ComposeTarget, goal: &Goal) -> Outcome<(Config, ComposeTarget)> {
     let text = goal.spec.text(crate::config::FILE).ok_or_else(|| {
-        Failure::failed("the release carries no bowline.toml").hint("release again with this version of Bowline")
+        Failure::failed("the release carries no bowline.toml")
+            .hint("release again with this version of Bowline")
     })?;
     let config = Config::parse(text, std::path::Path::new("."))?;
     let target = match config.targets.get(&today.name) {

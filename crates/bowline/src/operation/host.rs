@@ -28,6 +28,8 @@ pub struct Host {
     pub documents: Documents,
     /// The compose project's directory there.
     pub directory: Directory,
+    /// Variables for the compose files, from the operator's files. They may be secret.
+    pub(super) variables: BTreeMap<String, String>,
 }
 
 /// One look at a host.
@@ -69,18 +71,21 @@ impl Host {
                 Failure::invalid(format!("reading the host of target {}", target.name)).because(&error)
             })?,
         };
-        let connection =
-            Connection::open(&address, &Options::from_env()).await.map_err(|error| unreachable(target, &error))?;
-        let engine = Engine::open(&connection).await.map_err(|error| engine_failure("connecting to", target, &error))?;
+        let connection = Connection::open(&address, &Options::from_env())
+            .await
+            .map_err(|error| unreachable(target, &error))?;
+        let engine = Engine::open(&connection)
+            .await
+            .map_err(|error| engine_failure("connecting to", target, &error))?;
         let project = target.project.clone().unwrap_or_else(|| config.project.clone());
         let documents = Documents::new(&engine, &project)
             .map_err(|error| Failure::invalid("naming the project").because(&error))?;
         let path = target.directory.clone().unwrap_or_else(|| {
             format!("{}/.local/share/bowline/{project}/{}", connection.home(), target.name)
         });
-        let directory = Directory::new(&connection, &path)
-            .map_err(|error| Failure::invalid(format!("using the directory {path}")).because(&error))?;
-        Ok(Self { target: target.name.clone(), project, connection, engine, documents, directory })
+        let directory = Directory::new(&connection, &path);
+        let variables = read_variables(config, target)?;
+        Ok(Self { target: target.name.clone(), project, connection, engine, documents, directory, variables })
     }
 
     /// Looks at everything at once. `files` are the paths in the project's directory whose digests are wanted, besides
@@ -120,7 +125,8 @@ impl Host {
             return Ok(BTreeMap::new());
         }
         self.directory.digests(paths).await.map_err(|error| {
-            let failure = format!("reading the project's files in {} on {}", self.directory.path(), self.target);
+            let failure =
+                format!("reading the project's files in {} on {}", self.directory.path(), self.target);
             Failure::failed(failure).because(&error)
         })
     }
@@ -155,8 +161,32 @@ impl Host {
     }
 }
 
+/// Reads the files with variables: `NAME=value` lines, as Compose's own `.env`, without quoting or interpolation.
+fn read_variables(config: &Config, target: &ComposeTarget) -> Outcome<BTreeMap<String, String>> {
+    let mut variables = BTreeMap::new();
+    for file in &target.env_files {
+        let path = config.directory.join(file);
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            Failure::invalid(format!("reading the variables in {}", path.display())).because(&error)
+        })?;
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            if let Some((name, value)) = line.split_once('=') {
+                let name = name.trim().trim_start_matches("export ").trim();
+                let value = value.trim();
+                let bare = value
+                    .strip_prefix('"')
+                    .and_then(|rest| rest.strip_suffix('"'))
+                    .or_else(|| value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')));
+                variables.insert(name.to_owned(), bare.unwrap_or(value).to_owned());
+            }
+        }
+    }
+    Ok(variables)
+}
+
 fn unreachable(target: &ComposeTarget, error: &ConnectionError) -> Failure {
-    let failure = Failure::new(FailureKind::Unreachable, format!("connecting to {}", target.name)).because(error);
+    let failure =
+        Failure::new(FailureKind::Unreachable, format!("connecting to {}", target.name)).because(error);
     with_hint(failure, error.hint())
 }
 

@@ -68,8 +68,12 @@ impl Collected {
     fn add_compose_file(&mut self, config: &Config, directory: &str, file: &str) -> Outcome<()> {
         let inside = directory.is_empty() || Path::new(file).starts_with(directory);
         if !inside {
-            return Err(Failure::invalid(format!("{file} lies outside of {directory}, the project's directory"))
-                .hint("compose takes the directory of its first file as the project's: list a file there first"));
+            return Err(Failure::invalid(format!(
+                "{file} lies outside of {directory}, the project's directory"
+            ))
+            .hint(
+                "compose takes the directory of its first file as the project's: list a file there first",
+            ));
         }
         let path = config.directory.join(file);
         let content = std::fs::read(&path).map_err(|error| {
@@ -93,7 +97,8 @@ impl Collected {
         })?;
         let mentioned = mention::find(&value);
         for (path, why) in &mentioned.left_out {
-            self.warnings.push(format!("{file} mentions {path}, which does not travel with the release: {why}"));
+            self.warnings
+                .push(format!("{file} mentions {path}, which does not travel with the release: {why}"));
         }
         let below = |path: &str| Path::new(directory).join(path);
         for path in &mentioned.paths {
@@ -140,7 +145,8 @@ mod tests {
         collect(&config, &tracked.iter().map(PathBuf::from).collect())
     }
 
-    const TOML: &str = "[project]\nname = \"chat\"\n[services.a]\n[targets.box]\ncompose = \"deploy/compose.yaml\"\n";
+    const TOML: &str =
+        "[project]\nname = \"chat\"\n[services.a]\n[targets.box]\ncompose = \"deploy/compose.yaml\"\n";
 
     #[test]
     fn tracked_files_travel_and_others_stay() {
@@ -161,7 +167,10 @@ mod tests {
         assert_eq!(paths, ["bowline.toml", "deploy/compose.yaml", "deploy/conf/a.conf"]);
         assert_eq!(collected.warnings, ["deploy/big.bin has 2 MiB: it does not travel with the release"]);
         let below = collected.spec.below("deploy");
-        assert_eq!(below.files.keys().map(String::as_str).collect::<Vec<_>>(), ["compose.yaml", "conf/a.conf"]);
+        assert_eq!(
+            below.files.keys().map(String::as_str).collect::<Vec<_>>(),
+            ["compose.yaml", "conf/a.conf"]
+        );
     }
 
     #[test]
