@@ -67,7 +67,11 @@ impl History {
             listing.references.iter().find(|(name, object)| *object == head && name.starts_with("refs/"));
         match tip {
             Some((name, object)) => references.push((name.clone(), object.clone(), object.clone())),
-            None if cache.missing(std::slice::from_ref(head)).await?.is_empty() => {}
+            // A cache that cannot be read is made anew by the fetch.
+            None if cache
+                .missing(std::slice::from_ref(head))
+                .await
+                .is_ok_and(|missing| missing.is_empty()) => {}
             None => {
                 let heads = listing.references.iter().filter(|(name, _)| name.starts_with("refs/heads/"));
                 references.extend(heads.map(|(name, object)| (name.clone(), object.clone(), object.clone())));

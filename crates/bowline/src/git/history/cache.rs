@@ -143,16 +143,29 @@ impl Cache {
         }
     }
 
+    /// Makes the repository, complete or not at all: others look into it without the lock.
+    async fn make(&self) -> Result<(), GitError> {
+        if self.repository.join("HEAD").exists() {
+            return Ok(());
+        }
+        let half = self.repository.with_extension("half");
+        let what = || format!("making the cache {}", self.repository.display());
+        let io = |source| GitError::Io { what: what(), source };
+        if half.exists() {
+            std::fs::remove_dir_all(&half).map_err(io)?;
+        }
+        let format = format!("--object-format={}", self.format);
+        let init = ["init", "--quiet", "--bare", "--template=", &format];
+        self.call(&what(), init).envs(&self.configuration).env("GIT_DIR", &half).run().await?.or_fail()?;
+        std::fs::rename(&half, &self.repository).map_err(io)
+    }
+
     async fn fetch_locked(
         &self,
         references: &[(String, CommitId, CommitId)],
         arguments: &[&str],
     ) -> Result<(), GitError> {
-        if !self.repository.join("HEAD").exists() {
-            let format = format!("--object-format={}", self.format);
-            let init = ["init", "--quiet", "--bare", "--template=", &format];
-            self.call("making the cache", init).envs(&self.configuration).run().await?.or_fail()?;
-        }
+        self.make().await?;
         let ends: Vec<CommitId> =
             references.iter().flat_map(|(_, object, end)| [object.clone(), end.clone()]).collect();
         let missing = self.missing(&ends).await?;
