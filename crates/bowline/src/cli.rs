@@ -73,6 +73,7 @@ pub fn run() -> ExitCode {
     };
     let ui = Ui::new(cli.json, cli.quiet);
     let context = Context { directory: cli.directory, ui: ui.clone() };
+    let _silence = crate::forge::silence();
     match dispatch(&context, cli.verb) {
         Ok(code) => code,
         Err(failure) => {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bowline_core::event::{Event, EventKind, FORMAT, Phase, PhaseSummary, RunId};
+use bowline_core::timeline::Timeline;
 
 use crate::clock;
 use crate::error::{Attempt, Outcome};
@@ -24,6 +25,7 @@ struct Inner {
     file: File,
     seq: u64,
     phases: Vec<PhaseSummary>,
+    timeline: Timeline,
     ui: Ui,
 }
 
@@ -39,7 +41,7 @@ impl Recorder {
         let file = std::fs::create_dir_all(&directory)
             .and_then(|()| OpenOptions::new().create_new(true).append(true).open(&path))
             .attempt(|| format!("opening the record of this run, {}", path.display()))?;
-        let inner = Inner { file, seq: 0, phases: Vec::new(), ui: ui.clone() };
+        let inner = Inner { file, seq: 0, phases: Vec::new(), timeline: Timeline::default(), ui: ui.clone() };
         Ok(Self { inner: Arc::new(Mutex::new(inner)), run, started: Instant::now() })
     }
 
@@ -58,6 +60,11 @@ impl Recorder {
         self.lock().phases.clone()
     }
 
+    /// All that was told so far, folded: what `forge::report` and `notify::Notifier` take.
+    pub fn timeline(&self) -> Timeline {
+        self.lock().timeline.clone()
+    }
+
     /// Numbers the event, persists it, shows it.
     pub fn emit(&self, kind: EventKind) {
         let mut inner = self.lock();
@@ -71,6 +78,7 @@ impl Recorder {
         if let EventKind::PhaseFinished { phase, seconds, bytes, .. } = &event.kind {
             inner.phases.push(PhaseSummary { name: *phase, seconds: *seconds, bytes: *bytes });
         }
+        inner.timeline.advance(&event);
         crate::ui::event::show(&inner.ui, &event);
     }
 

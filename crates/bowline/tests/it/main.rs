@@ -5,4 +5,5 @@ mod build;
 mod cli;
 mod config;
 mod init;
+mod slack;
 mod version;
