@@ -22,6 +22,7 @@ use bowline_core::reference::{Reference, Repository};
 use bowline_core::service::{ServiceName, TagTemplate};
 
 pub use path::globs;
+pub(crate) use path::{glob_fault, path_fault};
 pub use secret::Secret;
 pub use service::{Health, Probe, Service};
 pub use target::{ComposeTarget, Environment, KubernetesTarget, Override, Pace, Target};

@@ -16,6 +16,7 @@ mod node;
 mod place;
 pub mod proposal;
 mod script;
+mod service;
 mod spring;
 pub mod text;
 pub mod tree;

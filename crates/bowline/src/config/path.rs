@@ -20,7 +20,7 @@ pub(super) fn glob(pattern: &str) -> Result<Glob, globset::Error> {
 }
 
 /// Why a glob with placeholders is none; `None` when it is one.
-pub(super) fn glob_fault(pattern: &str) -> Option<String> {
+pub(crate) fn glob_fault(pattern: &str) -> Option<String> {
     if pattern.starts_with('!') {
         return Some("globs only take in, they do not exclude".into());
     }
@@ -29,7 +29,7 @@ pub(super) fn glob_fault(pattern: &str) -> Option<String> {
 }
 
 /// Why a path cannot be one inside the repository; `None` when it can.
-pub(super) fn path_fault(path: &str) -> Option<String> {
+pub(crate) fn path_fault(path: &str) -> Option<String> {
     let reason = if path.is_empty() {
         "it is empty"
     } else if path.starts_with('/') {

@@ -4,7 +4,7 @@ use toml::Table;
 use toml::Value;
 
 use super::module::{Module, Tool};
-use super::place::{join, last, parent, within};
+use super::place::{join, last, lies_in, literal, parent, within, word};
 use super::tree::Tree;
 
 /// All packages, one module per binary; libraries too, others are made from them.
@@ -30,7 +30,7 @@ fn modules_of(
     // The nearest manifest above with a workspace is the one that Cargo takes.
     let workspace = manifests
         .iter()
-        .filter(|(root, table)| table.contains_key("workspace") && super::place::lies_in(directory, root))
+        .filter(|(root, table)| table.contains_key("workspace") && lies_in(directory, root))
         .max_by_key(|(root, _)| root.len());
     let (root, workspace) = workspace.map_or((*directory, None), |(root, table)| (*root, Some(table)));
     let mut shared: Vec<String> = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", ".cargo/config.toml"]
@@ -42,13 +42,13 @@ fn modules_of(
     let place = if root.is_empty() {
         String::new()
     } else {
-        format!(" --manifest-path {}", within(root, "Cargo.toml"))
+        format!(" --manifest-path {}", word(&within(root, "Cargo.toml")))
     };
     let library = Module {
         depends: depends(directory, manifest, root, workspace),
         shared,
         command: Some(format!("cargo build --release --locked{place}")),
-        own_command: Some(format!("cargo build --release --locked{place} -p {name}")),
+        own_command: Some(format!("cargo build --release --locked{place} -p {}", word(name))),
         ..Module::new(Tool::Cargo, name, directory)
     };
     let binaries = binaries(tree, directory, name, manifest);
@@ -62,7 +62,7 @@ fn modules_of(
         } else {
             format!("its package {name} has this binary")
         }),
-        artifact: Some(within(root, &format!("target/release/{binary}"))),
+        artifact: Some(within(&literal(root), &format!("target/release/{binary}"))),
         ..library.clone()
     };
     binaries.iter().map(module).collect()

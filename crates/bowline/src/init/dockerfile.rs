@@ -105,6 +105,7 @@ pub(super) fn attach(modules: &mut Vec<Module>, dockerfiles: &[Dockerfile], tree
         };
         if let Some(module) = target.and_then(|at| modules.get_mut(at)) {
             module.dockerfile = Some((file.path.clone(), file.builds));
+            module.copies.clone_from(&file.copies);
             if let Some(port) = file.port {
                 module.port = Some((port, format!("{} exposes it", file.path)));
             }
@@ -129,5 +130,6 @@ fn module(file: &Dockerfile, tree: &Tree) -> Module {
     module.runs = Some(format!("it has {}", file.path));
     module.port = file.port.map(|port| (port, format!("{} exposes it", file.path)));
     module.dockerfile = Some((file.path.clone(), true));
+    module.copies.clone_from(&file.copies);
     module
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::module::{Module, Tool};
-use super::place::{join, last, lies_in, parent, within};
+use super::place::{join, last, lies_in, literal, outermost, within, word};
 use super::script::{after, assigned, block, blocks, list, quoted, uncommented};
 use super::spring;
 use super::tree::Tree;
@@ -20,18 +20,25 @@ struct Part {
 
 /// All modules of all Gradle builds.
 pub(super) fn modules(tree: &Tree) -> Vec<Module> {
-    let mut modules = Vec::new();
-    let mut roots: Vec<&str> = Vec::new();
-    let settings =
-        tree.paths().filter(|path| matches!(last(path), "settings.gradle" | "settings.gradle.kts"));
-    let builds = tree.paths().filter(|path| matches!(last(path), "build.gradle" | "build.gradle.kts"));
-    // Builds without settings stand alone unless they lie in one that has them.
-    let candidates: Vec<&str> = settings.chain(builds).map(parent).collect();
-    for root in candidates {
-        if !roots.iter().any(|known| lies_in(root, known)) && last(root) != "buildSrc" {
+    let mut modules: Vec<Module> = Vec::new();
+    let named = |stem: &str| {
+        let names = [format!("{stem}.gradle"), format!("{stem}.gradle.kts")];
+        outermost(tree.paths().filter(move |path| names.iter().any(|name| name == last(path))))
+    };
+    let settings = named("settings");
+    // A build without settings stands alone, unless it lies in one that has them.
+    let single = named("build").into_iter().filter(|root| !settings.iter().any(|known| lies_in(root, known)));
+    let mut roots: Vec<&str> = settings.clone();
+    for root in single {
+        if !roots.iter().any(|known| lies_in(root, known)) {
             roots.push(root);
-            modules.extend(build(tree, root));
         }
+    }
+    for root in roots.into_iter().filter(|root| last(root) != "buildSrc") {
+        let new = build(tree, root);
+        let known = |module: &Module| modules.iter().any(|other| other.directory == module.directory);
+        let new: Vec<Module> = new.into_iter().filter(|module| !known(module)).collect();
+        modules.extend(new);
     }
     modules
 }
@@ -78,9 +85,9 @@ fn build(tree: &Tree, root: &str) -> Vec<Module> {
 /// The command of the story: a wrapper where there is one, with the build cache and in parallel.
 fn command(tree: &Tree, root: &str, task: &str) -> String {
     let wrapper = within(root, "gradlew");
-    let program = if tree.has(&wrapper) { format!("./{wrapper}") } else { "gradle".into() };
-    let place = if root.is_empty() { String::new() } else { format!(" -p {root}") };
-    format!("{program}{place} {task} --build-cache --parallel -Pversion={{tag}}")
+    let program = if tree.has(&wrapper) { word(&format!("./{wrapper}")) } else { "gradle".into() };
+    let place = if root.is_empty() { String::new() } else { format!(" -p {}", word(root)) };
+    format!("{program}{place} {} --build-cache --parallel -Pversion={{tag}}", word(task))
 }
 
 fn parts(tree: &Tree, root: &str, settings: &str, root_script: &str) -> Vec<Part> {
@@ -224,8 +231,9 @@ fn runs(tree: &Tree, part: &Part, library: bool) -> Option<String> {
 
 /// What the build leaves, the port and the health of something that runs.
 fn describe(tree: &Tree, part: &Part, parts: &[Part], module: &mut Module) {
-    let (artifact, unsure) = artifact(part, &module.name);
-    module.artifact = Some(within(&part.directory, &format!("build/libs/{artifact}")));
+    let thin = module.runs.as_deref().is_some_and(|why| why.contains("application plugin"));
+    let (artifact, unsure) = artifact(part, &module.name, thin);
+    module.artifact = Some(within(&literal(&part.directory), &format!("build/libs/{artifact}")));
     module.unsure.extend(unsure);
     let all: Vec<&str> = parts
         .iter()
@@ -250,7 +258,7 @@ fn describe(tree: &Tree, part: &Part, parts: &[Part], module: &mut Module) {
 }
 
 /// The name of the jar, as a glob.
-fn artifact(part: &Part, name: &str) -> (String, Option<String>) {
+fn artifact(part: &Part, name: &str, thin: bool) -> (String, Option<String>) {
     let fixed = assigned(&part.own, "archiveFileName").or_else(|| assigned(&part.script, "archiveFileName"));
     if let Some(fixed) = fixed {
         return (interpolated(fixed), None);
@@ -266,7 +274,6 @@ fn artifact(part: &Part, name: &str) -> (String, Option<String>) {
             .flatten()
             .filter(|text| !text.contains('$'))
     });
-    let plain = part.own.contains("'application'") || part.own.contains("\"application\"");
     match literal {
         Some(version) => (
             format!("{base}-{version}{classifier}.jar"),
@@ -274,7 +281,7 @@ fn artifact(part: &Part, name: &str) -> (String, Option<String>) {
         ),
         None => (
             format!("{base}-{{tag}}{classifier}.jar"),
-            (plain && classifier.is_empty() && !part.own.contains("Main-Class"))
+            (thin && classifier.is_empty() && !part.own.contains("Main-Class"))
                 .then(|| "a jar of the application plugin does not hold its dependencies: the shadow plugin makes one that does".into()),
         ),
     }

@@ -56,9 +56,13 @@ pub(super) fn matches(deployed: &[Deployed], modules: &[Module]) -> Vec<Match> {
         (noise(&common_names), noise(&common_images), noise(&common_modules));
     let mut fits: Vec<(u32, usize, usize, String)> = Vec::new();
     for (d, one) in deployed.iter().enumerate() {
-        let mut names = vec![core(&one.name, &name_noise)];
-        names.extend(one.alias.as_deref().map(|alias| core(alias, &name_noise)));
-        names.extend(one.image_name().filter(|_| !one.is_stack()).map(|image| core(&image, &image_noise)));
+        let mut names = vec![(one.name.clone(), core(&one.name, &name_noise))];
+        names.extend(one.alias.iter().map(|alias| (alias.clone(), core(alias, &name_noise))));
+        let image = one.image_name().filter(|_| !one.is_stack());
+        names.extend(image.map(|image| {
+            let core = core(&image, &image_noise);
+            (format!("{image} (its image)"), core)
+        }));
         for (m, module) in modules.iter().enumerate().filter(|(_, module)| module.runs.is_some()) {
             if let Some((score, why)) = fit(one, module, &names, &module_noise) {
                 fits.push((score, d, m, why));
@@ -101,7 +105,7 @@ fn same_file(one: usize, other: usize, deployed: &[Deployed]) -> bool {
 fn fit(
     one: &Deployed,
     module: &Module,
-    names: &[BTreeSet<String>],
+    names: &[(String, BTreeSet<String>)],
     noise: &BTreeSet<String>,
 ) -> Option<(u32, String)> {
     if let Some((context, dockerfile)) = &one.build {
@@ -117,7 +121,8 @@ fn fit(
     if one.name == module.name && !stack {
         return Some((90, "it has the same name".into()));
     }
-    if one.image_name().as_deref() == Some(module.name.as_str()) {
+    let image = one.image_name();
+    if image.as_ref().is_some_and(|image| *image == module.name || module.alias.as_ref() == Some(image)) {
         return Some((85, "its image has the module's name".into()));
     }
     if stack {
@@ -128,12 +133,21 @@ fn fit(
         (Some(one), Some((other, _))) if one == *other => 10,
         _ => 0,
     };
-    if names.contains(&own) {
-        return Some((65 + port, format!("the names are alike (`{}` and `{}`)", one.name, module.name)));
+    let whole = names.iter().find(|(_, words)| *words == own);
+    let plain: BTreeSet<String> = NOISE.iter().map(|word| (*word).to_owned()).collect();
+    // What all modules have in common tells them apart from nothing, but it may be all that a service is called.
+    let full = core(&module.name, &plain);
+    let part = names.iter().find(|(name, words)| {
+        let name = core(name.trim_end_matches(" (its image)"), &plain);
+        words.is_subset(&own) || own.is_subset(words) || name.is_subset(&full)
+    });
+    match (whole, part) {
+        (Some((name, _)), _) => Some((65 + port, format!("the names are alike: {name} and {}", module.name))),
+        (None, Some((name, _))) => {
+            Some((40 + port, format!("parts of the names are alike: {name} and {}", module.name)))
+        }
+        (None, None) => None,
     }
-    let partly = names.iter().any(|name| name.is_subset(&own) || own.is_subset(name));
-    partly
-        .then(|| (40 + port, format!("parts of the names are alike (`{}` and `{}`)", one.name, module.name)))
 }
 
 fn words(name: &str) -> BTreeSet<String> {

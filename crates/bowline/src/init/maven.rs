@@ -3,7 +3,7 @@
 use roxmltree::{Document, Node, ParsingOptions};
 
 use super::module::{Module, Tool};
-use super::place::{join, last, lies_in, parent, within};
+use super::place::{join, last, literal, outermost, within, word};
 use super::spring;
 use super::tree::Tree;
 
@@ -26,19 +26,21 @@ struct Pom {
 
 /// All modules of all Maven builds.
 pub(super) fn modules(tree: &Tree) -> Vec<Module> {
-    let mut modules = Vec::new();
-    let mut roots: Vec<&str> = Vec::new();
-    for path in tree.paths().filter(|path| last(path) == "pom.xml") {
-        let root = parent(path);
-        if !roots.iter().any(|known| lies_in(root, known)) {
-            roots.push(root);
-            modules.extend(build(tree, root));
+    let mut modules: Vec<Module> = Vec::new();
+    let mut seen: Vec<String> = Vec::new();
+    for root in outermost(tree.paths().filter(|path| last(path) == "pom.xml")) {
+        // A build that no other one names as its module stands alone, wherever it lies.
+        if !seen.iter().any(|directory| directory == root) {
+            let (directories, found) = build(tree, root);
+            seen.extend(directories);
+            modules.extend(found);
         }
     }
     modules
 }
 
-fn build(tree: &Tree, root: &str) -> Vec<Module> {
+/// The directories of one build, and its modules.
+fn build(tree: &Tree, root: &str) -> (Vec<String>, Vec<Module>) {
     let mut poms: Vec<Pom> = Vec::new();
     let mut waiting = vec![root.to_owned()];
     while let Some(directory) = waiting.pop() {
@@ -56,7 +58,7 @@ fn build(tree: &Tree, root: &str) -> Vec<Module> {
         .map(|pom| module(tree, pom, &poms, &everywhere, root, revision, several))
         .collect();
     modules.sort_by(|one, other| one.directory.cmp(&other.directory));
-    modules
+    (poms.into_iter().map(|pom| pom.directory).collect(), modules)
 }
 
 fn module(
@@ -70,6 +72,7 @@ fn module(
 ) -> Module {
     let name = if pom.directory.is_empty() { &pom.artifact } else { last(&pom.directory) };
     let mut module = Module::new(Tool::Maven, name, &pom.directory);
+    module.alias = Some(pom.artifact.clone());
     let others = poms.iter().filter(|other| pom.dependencies.contains(&other.artifact));
     module.depends = others.map(|other| other.directory.clone()).collect();
     module.shared = vec![within(root, "pom.xml")];
@@ -79,7 +82,7 @@ fn module(
     }
     module.command = Some(command(tree, root, "", revision));
     let only = pom.directory.strip_prefix(root).unwrap_or(&pom.directory).trim_start_matches('/');
-    let own = if several { format!(" -pl {only} -am") } else { String::new() };
+    let own = if several { format!(" -pl {} -am", word(only)) } else { String::new() };
     module.own_command = Some(command(tree, root, &own, revision));
     let has = |part: &str| {
         [&pom.plugins[..], everywhere]
@@ -119,7 +122,7 @@ fn describe(tree: &Tree, pom: &Pom, revision: bool, module: &mut Module) {
         ),
     };
     let jar = jar.replace("${project.version}", "*").replace("${revision}", "{version}");
-    module.artifact = Some(within(&pom.directory, &format!("target/{jar}.{}", pom.packaging)));
+    module.artifact = Some(within(&literal(&pom.directory), &format!("target/{jar}.{}", pom.packaging)));
     module.unsure.extend(unsure);
     let application = spring::application(tree, &pom.directory);
     let uses = |word: &str| pom.dependencies.iter().any(|dependency| dependency.contains(word));
@@ -135,8 +138,9 @@ fn describe(tree: &Tree, pom: &Pom, revision: bool, module: &mut Module) {
 
 fn command(tree: &Tree, root: &str, only: &str, revision: bool) -> String {
     let wrapper = within(root, "mvnw");
-    let program = if tree.has(&wrapper) { format!("./{wrapper}") } else { "mvn".into() };
-    let place = if root.is_empty() { String::new() } else { format!(" -f {}", within(root, "pom.xml")) };
+    let program = if tree.has(&wrapper) { word(&format!("./{wrapper}")) } else { "mvn".into() };
+    let place =
+        if root.is_empty() { String::new() } else { format!(" -f {}", word(&within(root, "pom.xml"))) };
     let version = if revision { " -Drevision={version}" } else { "" };
     format!("{program} -B{place}{only} package{version}")
 }

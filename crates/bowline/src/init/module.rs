@@ -29,6 +29,8 @@ pub(super) struct Module {
     pub(super) tool: Tool,
     /// What the build tool calls it.
     pub(super) name: String,
+    /// Another name that it has in the build: its artifact's.
+    pub(super) alias: Option<String>,
     pub(super) directory: String,
     /// The directories of the modules that it is made from.
     pub(super) depends: Vec<String>,
@@ -48,6 +50,8 @@ pub(super) struct Module {
     pub(super) own_command: Option<String>,
     /// Its Dockerfile, and whether that one builds the artifact itself.
     pub(super) dockerfile: Option<(String, bool)>,
+    /// What its Dockerfile copies from the context.
+    pub(super) copies: Vec<String>,
     /// What might be wrong about all that.
     pub(super) unsure: Vec<String>,
 }
@@ -57,6 +61,7 @@ impl Module {
         Self {
             tool,
             name: name.into(),
+            alias: None,
             directory: directory.into(),
             depends: Vec::new(),
             runs: None,
@@ -67,6 +72,7 @@ impl Module {
             command: None,
             own_command: None,
             dockerfile: None,
+            copies: Vec::new(),
             unsure: Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::module::{Module, Tool};
-use super::place::{last, lies_in, parent, within};
+use super::place::{last, lies_in, literal, parent, within, word};
 use super::tree::Tree;
 
 /// All packages.
@@ -60,7 +60,7 @@ fn module(
     let is_root = roots.iter().any(|(root, _)| root == directory);
     if script("start") && !is_root {
         module.runs = Some("it has a start script".into());
-        module.artifact = Some(if directory.is_empty() { ".".into() } else { (*directory).to_owned() });
+        module.artifact = Some(if directory.is_empty() { ".".into() } else { literal(directory) });
     }
     let names: Vec<&String> = ["dependencies", "optionalDependencies"]
         .iter()
@@ -103,7 +103,9 @@ fn manager(tree: &Tree, root: &str) -> (&'static str, &'static str) {
 }
 
 fn command(manager: &str, root: &str, package: Option<&str>) -> String {
-    let place = match (manager, root.is_empty()) {
+    let (at_root, root) = (root.is_empty(), word(root));
+    let package = package.map(word);
+    let place = match (manager, at_root) {
         (_, true) => String::new(),
         ("npm", false) => format!(" --prefix {root}"),
         ("yarn", false) => format!(" --cwd {root}"),

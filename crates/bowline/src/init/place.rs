@@ -40,6 +40,27 @@ pub(super) fn lies_in(path: &str, directory: &str) -> bool {
         || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }
 
+/// The directories of these files, those nearest to the root first.
+pub(super) fn outermost<'p>(paths: impl Iterator<Item = &'p str>) -> Vec<&'p str> {
+    let mut directories: Vec<&str> = paths.map(parent).collect();
+    directories
+        .sort_by_key(|directory| (directory.split('/').filter(|part| !part.is_empty()).count(), *directory));
+    directories.dedup();
+    directories
+}
+
+/// A path as one word of a command that is split as a shell would split it.
+pub(super) fn word(path: &str) -> String {
+    shlex::try_quote(path).map_or_else(|_| path.to_owned(), std::borrow::Cow::into_owned)
+}
+
+/// A path as a glob that matches it and nothing else.
+pub(super) fn literal(path: &str) -> String {
+    path.chars()
+        .map(|c| if matches!(c, '[' | ']' | '{' | '}' | '*' | '?') { format!("[{c}]") } else { c.into() })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -46,13 +46,19 @@ pub(super) fn application(tree: &Tree, directory: &str) -> Application {
             .context_path
             .or_else(|| look("server.servlet.context-path"))
             .or_else(|| look("spring.webflux.base-path"))
-            .filter(|path| path.starts_with('/'));
+            .filter(|path| plain(path));
         application.base_path = application
             .base_path
             .or_else(|| look("management.endpoints.web.base-path"))
-            .filter(|path| path.starts_with('/'));
+            .filter(|path| plain(path));
     }
     application
+}
+
+/// Whether a text is a path of a URL, without anything to be filled in.
+fn plain(path: &str) -> bool {
+    path.starts_with('/')
+        && !path.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '$' | '{'))
 }
 
 /// A value, or the default of a `${NAME:default}`.

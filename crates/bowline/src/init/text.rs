@@ -54,10 +54,11 @@ fn render_service(text: &mut String, service: &Service) {
     section(text, &format!("[services.{}]", key(&service.name)));
     let mark = if service.sure == Sure::Guess { "? " } else { "" };
     match (&service.module, service.tool) {
-        (Some(module), Some(tool)) => {
-            comment(text, &format!("{mark}{tool} in {module}: {}", service.because.join("; ")))
-        }
-        _ => comment(text, &format!("{mark}{}", service.because.join("; "))),
+        (Some(module), Some(tool)) => comment(text, &format!("{mark}{tool} in {module}")),
+        _ => comment(text, &format!("{mark}not built here")),
+    }
+    for because in &service.because {
+        comment(text, &format!("- {because}"));
     }
     for unsure in &service.unsure {
         comment(text, &format!("? {unsure}"));

@@ -119,7 +119,7 @@ const DOCKERFILES: &[(&str, &str)] = &[
     ("vote/Dockerfile", "FROM python:3\nEXPOSE 80\nCOPY . .\n"),
     ("worker/Dockerfile", "FROM x\n"),
     ("worker/Dockerfile.dev", "FROM x\n"),
-    ("docker/front.Dockerfile", "FROM nginx\n"),
+    ("docker/front.Dockerfile", "FROM nginx\nCOPY --chown=1 static/ ./conf/nginx.conf /srv/\n"),
     (
         "docker-compose.yml",
         "services:\n  vote:\n    build: ./vote\n    ports: [5000:80]\n  worker:\n    build: { context: ./worker }\n  front:\n    build:\n      context: .\n      dockerfile: docker/front.Dockerfile\n  redis:\n    image: redis\n",
@@ -216,6 +216,53 @@ fn a_boot_plugin_applied_from_the_root_makes_no_service_of_a_library() {
         ("a/src/main/java/AApplication.java", ""),
     ];
     assert_eq!(names(&proposed("x", &files)), ["a"]);
+}
+
+#[test]
+fn builds_inside_other_builds_are_seen_once() {
+    let pom = |name: &str, more: &str| {
+        format!(
+            "<project><artifactId>{name}</artifactId><version>1</version>{more}<build><plugins><plugin><artifactId>spring-boot-maven-plugin</artifactId></plugin></plugins></build></project>"
+        )
+    };
+    let (root, a, b) = (
+        pom("root", "<packaging>pom</packaging><modules><module>a</module></modules>"),
+        pom("a", ""),
+        pom("b", ""),
+    );
+    let files = [("a/pom.xml", a.as_str()), ("b/pom.xml", b.as_str()), ("pom.xml", root.as_str())];
+    let proposal = proposed("x", &files);
+    assert_eq!(names(&proposal), ["a", "b"]);
+    assert_eq!(
+        service(&proposal, "b").build.as_deref().or(proposal.command.as_deref()),
+        Some("mvn -B -f b/pom.xml package")
+    );
+    let files = [
+        ("x/settings.gradle", "include 'a'"),
+        ("x/a/build.gradle", "apply plugin: 'application'"),
+        ("y/build.gradle", "apply plugin: 'application'"),
+    ];
+    assert_eq!(names(&proposed("x", &files)), ["a", "y"]);
+}
+
+#[test]
+fn hostile_names_stay_words_and_comments() {
+    let files = [
+        ("a; rm -rf x/build.gradle", "apply plugin: 'application'\nversion = '1\"\\n[evil]'"),
+        ("b$(x)/package.json", "{\"name\":\"x; y\\n[evil]\",\"scripts\":{\"start\":\"x\",\"build\":\"x\"}}"),
+    ];
+    let proposal = proposed("na\nme\u{1b}[31m", &files);
+    let config = loads(&text::render(&proposal));
+    let words = bowline_core::placeholder::Placeholders::new("1.0.0");
+    let commands: Vec<Vec<String>> = config
+        .services
+        .values()
+        .filter_map(|service| service.command.as_ref())
+        .chain(config.command.as_ref())
+        .map(|command| command.argv(&words))
+        .collect();
+    assert!(commands.iter().any(|argv| argv.contains(&"a; rm -rf x".into())), "{commands:?}");
+    assert!(!text::render(&proposal).contains("\n[evil]"));
 }
 
 #[test]
