@@ -42,6 +42,8 @@ pub enum Outcome {
 pub(crate) enum Origin<'a> {
     /// A file on disk.
     File(&'a Path),
+    /// Bytes in memory: small ones.
+    Bytes(&'a [u8]),
     /// Another repository, piped through.
     Repository(&'a Repository),
     /// It cannot be sent: it is there, or can be mounted, or it is missing.
@@ -82,6 +84,32 @@ impl Client {
             // A registry that does not know the repository yet does not have the blob.
             404 => Ok(false),
             _ => answer.accept(&call, &[200]).await.map(|_| true),
+        }
+    }
+
+    /// Reads a small blob of a known size, verified.
+    pub async fn read_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let mut retry = Retry::within(self.inner.options.patience);
+        loop {
+            let (call, response, _) = self.open_blob(repository, digest, 0).await?;
+            let limit = usize::try_from(size).unwrap_or(usize::MAX);
+            let bytes = match self.read_body(&call, response, limit).await {
+                Err(error) if error.is_passing() && retry.pause(None).await => continue,
+                result => result?,
+            };
+            let actual = Digest::of(&bytes);
+            if actual != *digest {
+                return Err(RegistryError::Mismatch {
+                    reference: repository.at(*digest).to_string(),
+                    actual,
+                });
+            }
+            return Ok(bytes);
         }
     }
 
@@ -334,6 +362,11 @@ impl Client {
                 ))
             }
             Origin::Nowhere => Ok(Body::from("")),
+            Origin::Bytes(bytes) => {
+                let rest = bytes.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
+                report(rest.len());
+                Ok(Body::from(rest.to_vec()))
+            }
             Origin::Repository(source) => {
                 let (_, response, skip) = self.open_blob(source, &upload.digest, offset).await?;
                 let mut skip = usize::try_from(skip).unwrap_or(usize::MAX);

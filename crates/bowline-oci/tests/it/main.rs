@@ -8,5 +8,7 @@
     reason = "all of it is tests; the exception in clippy.toml knows only the functions marked as such"
 )]
 
+mod fault;
 mod image;
 mod place;
+mod record;
