@@ -8,6 +8,8 @@
     reason = "all of it is tests; the exception in clippy.toml knows only the functions marked as such"
 )]
 
+mod aws;
+mod ecr;
 mod fault;
 mod image;
 mod place;

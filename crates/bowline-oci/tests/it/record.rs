@@ -53,7 +53,7 @@ async fn an_image_is_no_record() {
 }
 
 #[tokio::test]
-async fn a_repository_is_listed_page_by_page_and_cleaned_by_digest() {
+async fn a_repository_is_listed_page_by_page() {
     let Some(registry) = start_docker_registry() else { return };
     let home = tempfile::tempdir().unwrap();
     let store = Store::open(&home.path().join("cache")).unwrap();
@@ -70,8 +70,17 @@ async fn a_repository_is_listed_page_by_page_and_cleaned_by_digest() {
     let services: Vec<&str> = listing.images["v5.0.2"].iter().map(String::as_str).collect();
     assert_eq!(services, ["super-user", "user"]);
     assert_eq!(listing.bare, ["v5.0.2".to_owned()].into());
+}
 
+#[tokio::test]
+async fn an_image_is_deleted_by_its_digest_with_all_its_tags() {
+    let Some(registry) = start_docker_registry() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(&home.path().join("cache")).unwrap();
+    let image = image_of(&store, home.path(), b"content");
+    let target = repository(&registry.repository("chat"));
+    push(&client(), &store, &target, &[item("user", &image, "user_v1")], false, &quiet()).await.unwrap();
     assert!(client().delete_manifest(&target, &image.manifest.digest).await.unwrap());
     assert!(!client().delete_manifest(&target, &image.manifest.digest).await.unwrap());
-    assert_eq!(client().head_manifest(&target.tagged("user_v5.0.2")).await.unwrap(), None);
+    assert_eq!(client().head_manifest(&target.tagged("user_v1")).await.unwrap(), None);
 }
