@@ -138,3 +138,52 @@ async fn a_port_of_ours_is_reached_from_there() {
     assert_eq!(output.text(), "over the rope");
     greet.await.unwrap();
 }
+
+/// An SSH server of the host with other rules.
+struct Strict(std::process::Child);
+
+impl Drop for Strict {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn strict(host: &Host, rules: &[&str]) -> Strict {
+    let file = |name: &str| host.ssh_config().with_file_name(name).display().to_string();
+    let keys = format!("AuthorizedKeysFile={}", file("authorized_keys"));
+    let key = file("host_key");
+    let mut words = vec!["-D", "-e", "-f", "/dev/null", "-p", "2222", "-h", &key, "-o", &keys];
+    words.extend(["-o", "StrictModes=no", "-o", "UsePAM=no", "-o", "PidFile=none"]);
+    rules.iter().for_each(|rule| words.extend(["-o", rule]));
+    let mut command = host.command("sh");
+    command.args(["-c", "mkdir -p /run/sshd; exec /usr/sbin/sshd \"$@\"", "sh"]).args(words);
+    let server = Strict(command.stderr(std::process::Stdio::null()).spawn().unwrap());
+    while std::net::TcpStream::connect((host.address(), 2222)).is_err() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    server
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ssh_server_that_forwards_no_sockets_will_do() {
+    let Some(host) = Host::start("c-relay") else { return };
+    let _server = strict(&host, &["AllowStreamLocalForwarding=no"]);
+    let address = format!("ssh://{}:2222", host.name()).parse().unwrap();
+    let connection = Connection::open(&address, &options(&host)).await.unwrap();
+    let engine = bowline_compose::engine::Engine::open(&connection).await.unwrap();
+    assert!(engine.machine().await.unwrap().engine.cpus > 0);
+    let looks = (0..12).map(|_| engine.images());
+    assert!(futures_util::future::try_join_all(looks).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_commands_than_sessions_wait_for_their_turn() {
+    let Some(host) = Host::start("c-many") else { return };
+    let engine = far(&host).await;
+    let runs = (0..40).map(|n| engine.connection().run(Command::new("echo").arg(n.to_string())));
+    let outputs = futures_util::future::try_join_all(runs).await.unwrap();
+    for (n, output) in outputs.iter().enumerate() {
+        assert_eq!((output.status, output.text()), (0, format!("{n}\n")), "{}", output.stderr);
+    }
+}

@@ -3,8 +3,10 @@
 
 mod connection;
 mod engine;
+mod holder;
 mod lease;
 mod project;
+mod pull;
 
 use bowline_compose::connection::{Address, Connection, Options};
 use bowline_compose::engine::Engine;
