@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bowline_compose::document::{Creation, Kind};
 use bowline_compose::engine::Writer;
 use bowline_compose::lease::{Lease, LeaseError};
+use bowline_compose::observation::Observation;
+use bowline_compose::state::StateError;
 use bowline_core::compose::desired::{DeployImage, Desired};
 use bowline_core::compose::planning::{Action, plan};
 use bowline_core::compose::preflight::{Findings, check};
@@ -21,7 +22,7 @@ use bowline_core::rollout::{Evidence, Verdict};
 use super::apply::{Applier, Source};
 use super::drive::{Cancel, drive};
 use super::goal::{Goal, Prepared, prepare};
-use super::host::{Host, Look, with_hint};
+use super::host::{Host, with_hint};
 use crate::clock;
 use crate::config::ComposeTarget;
 use crate::error::{Failure, FailureKind, Outcome};
@@ -62,7 +63,7 @@ pub struct Deployment<'d> {
 /// What would be done, and what it is based on.
 pub struct Proposal {
     /// One look at the host.
-    pub look: Look,
+    pub look: Observation,
     /// What should be.
     pub prepared: Prepared,
     /// The way there.
@@ -91,7 +92,7 @@ pub async fn propose(
 }
 
 /// `--service`: leaves all others as the newest revision has them.
-fn restrict(desired: &mut Desired, look: &Look, only: &BTreeSet<String>) -> Outcome<()> {
+fn restrict(desired: &mut Desired, look: &Observation, only: &BTreeSet<String>) -> Outcome<()> {
     if only.is_empty() {
         return Ok(());
     }
@@ -162,26 +163,28 @@ impl Deployment<'_> {
         if let Some(refusal) = crate::ui::plan::refuse(&self.host.target, &proposal.findings) {
             return Err(refusal);
         }
-        if let Some(intent) = &proposal.look.interrupted {
+        for intent in &proposal.look.state.intents {
             self.warn(format!("a run of {} by {} did not end; this one takes over", intent.verb, intent.by));
         }
         let base = proposal.look.observed.revision.clone();
         let settled = base.as_ref().is_some_and(|base| base.release == goal.release);
-        if proposal.plan.is_empty() && settled && proposal.look.interrupted.is_none() {
+        if proposal.plan.is_empty() && settled && proposal.look.state.intents.is_empty() {
             return Ok(self.summary(goal, &proposal.prepared.desired, &proposal.plan, true));
         }
         self.write_intent(lease, goal, base.as_ref()).await?;
+        let interrupted = proposal.look.state.intents.as_slice();
         match self.execute(lease, &proposal, Phase::Rollout).await {
             Verdict::Done => {
                 self.commit(lease, goal, &proposal.prepared.desired, base.as_ref()).await?;
-                self.clear_journal(lease).await;
+                self.clear_journal(lease, interrupted).await;
                 Ok(self.summary(goal, &proposal.prepared.desired, &proposal.plan, true))
             }
             Verdict::LeaseLost(why) => Err(self.lost(&why)),
-            Verdict::Failed(evidence) => self.go_back(lease, goal, base, evidence).await,
+            Verdict::Failed(evidence) => self.go_back(lease, goal, base, evidence, interrupted).await,
             Verdict::Cancelled => {
                 let cause = Cause::new("somebody asked to stop");
-                self.go_back(lease, goal, base, Evidence { subject: "run".into(), cause }).await
+                let evidence = Evidence { subject: "run".into(), cause };
+                self.go_back(lease, goal, base, evidence, interrupted).await
             }
         }
     }
@@ -220,6 +223,7 @@ impl Deployment<'_> {
         goal: &Goal,
         base: Option<Revision>,
         evidence: Evidence,
+        interrupted: &[Intent],
     ) -> Outcome<Summary> {
         self.recorder.emit(EventKind::Evidence {
             service: Some(evidence.subject.clone()),
@@ -230,7 +234,7 @@ impl Deployment<'_> {
         });
         let failure = failure_of(&self.host.target, goal, &evidence);
         let Some(base) = base else {
-            self.clear_journal(lease).await;
+            self.clear_journal(lease, interrupted).await;
             return Err(failure
                 .hint("there was no earlier release to go back to: the containers are left as they are"));
         };
@@ -243,7 +247,7 @@ impl Deployment<'_> {
         }
         match self.put_back(lease, &base).await {
             Ok(()) => {
-                self.clear_journal(lease).await;
+                self.clear_journal(lease, interrupted).await;
                 let name = base.release.clone().unwrap_or_else(|| "what was there before".into());
                 Err(failure.hint(format!("{name} runs again; the cause is above")))
             }
@@ -307,7 +311,6 @@ impl Deployment<'_> {
     }
 
     async fn write_intent(&self, lease: &Lease, goal: &Goal, base: Option<&Revision>) -> Outcome<()> {
-        self.guard(lease)?;
         let intent = Intent {
             run: self.recorder.run().clone(),
             verb: goal.verb.clone(),
@@ -316,7 +319,7 @@ impl Deployment<'_> {
             base: base.map(|base| base.number),
             to: goal.release.clone(),
         };
-        self.write(Kind::Journal, &intent.run.to_string(), &intent).await.map(drop)
+        self.noted(self.host.documents.begin(lease.authority(), &intent).await)
     }
 
     async fn write_setback(
@@ -326,25 +329,21 @@ impl Deployment<'_> {
         base: &Revision,
         evidence: &Evidence,
     ) -> Outcome<()> {
-        self.guard(lease)?;
-        let run = self.recorder.run().clone();
         let setback = Setback {
-            run: run.clone(),
+            run: self.recorder.run().clone(),
             at: clock::now(),
             release: goal.release.clone(),
             base: Some(base.number),
             evidence: evidence.clone(),
         };
-        self.write(Kind::Journal, &format!("{run}.back"), &setback).await.map(drop)
+        self.noted(self.host.documents.turn_back(lease.authority(), &setback).await)
     }
 
-    async fn write(&self, kind: Kind, key: &str, content: &impl serde::Serialize) -> Outcome<Creation> {
-        let written = self.host.documents.create(kind, key, content).await;
-        written.map_err(|error| self.host.document_failure("writing down what is done on", &error))
-    }
-
-    fn guard(&self, lease: &Lease) -> Outcome<()> {
-        lease.authority().check().map_err(|lost| self.lost(&lost.to_string()))
+    fn noted<T>(&self, written: Result<T, StateError>) -> Outcome<T> {
+        written.map_err(|error| {
+            let doing = "writing down what is done on";
+            self.host.explain(doing, &error, error.is_unreachable(), error.hint())
+        })
     }
 
     /// The commit point on the target: the revision that says what stands where.
@@ -393,8 +392,6 @@ impl Deployment<'_> {
             services.insert(name.clone(), placed);
         }
         let spec = goal.spec.digest();
-        self.guard(lease)?;
-        self.write(Kind::Spec, &spec.hex(), &goal.spec).await?;
         let revision = Revision {
             number: base.map_or(1, |base| base.number + 1),
             release: goal.release.clone(),
@@ -409,21 +406,14 @@ impl Deployment<'_> {
             milliseconds: u64::try_from(Duration::from_secs_f64(self.recorder.seconds()).as_millis())
                 .unwrap_or(u64::MAX),
         };
-        self.guard(lease)?;
-        match self.write(Kind::Revision, &revision.number.to_string(), &revision).await? {
-            Creation::Created(_) => Ok(()),
-            Creation::Exists(_) => Err(self.lost("another run has recorded the same revision")),
-        }
+        self.noted(self.host.documents.commit(lease.authority(), &revision, &goal.spec).await)
     }
 
-    /// What was meant is done or undone: the journal's pages of this and of interrupted runs go.
-    async fn clear_journal(&self, lease: &Lease) {
-        let Ok(found) = self.host.documents.list_kind(Kind::Journal).await else { return };
-        for document in found.of(Kind::Journal) {
-            if self.guard(lease).is_err() {
-                return;
-            }
-            if let Err(error) = self.host.documents.delete(Kind::Journal, &document.key).await {
+    /// What was meant is done or undone: the journal's pages of this run, and of interrupted ones, go.
+    async fn clear_journal(&self, lease: &Lease, interrupted: &[Intent]) {
+        let own = std::iter::once(self.recorder.run());
+        for run in interrupted.iter().map(|intent| &intent.run).chain(own) {
+            if let Err(error) = self.host.documents.end(lease.authority(), run).await {
                 self.warn(error.to_string());
             }
         }
@@ -496,18 +486,14 @@ fn failure_of(target: &str, goal: &Goal, evidence: &Evidence) -> Failure {
 
 /// The spec of a revision, from the target itself.
 pub(super) async fn read_spec(host: &Host, revision: &Revision) -> Outcome<Spec> {
-    let found = host
-        .documents
-        .list_kind(Kind::Spec)
-        .await
-        .map_err(|error| host.document_failure("reading what was deployed to", &error))?;
-    let key = revision.spec.hex();
-    let document = found.of(Kind::Spec).find(|document| document.key == key).ok_or_else(|| {
+    let found = host.documents.spec(&revision.spec).await.map_err(|error| {
+        host.explain("reading what was deployed to", &error, error.is_unreachable(), error.hint())
+    })?;
+    found.ok_or_else(|| {
         Failure::failed(format!(
             "the configuration of revision {} is no longer on {}",
             revision.number, host.target
         ))
         .hint("deploy a release by its version instead: its configuration is in the registry")
-    })?;
-    host.read(document)
+    })
 }

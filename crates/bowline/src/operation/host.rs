@@ -4,12 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_compose::connection::{Address, Connection, ConnectionError, Options};
 use bowline_compose::directory::Directory;
-use bowline_compose::document::{Document, Documents, Found, Kind};
-use bowline_compose::engine::{Engine, Machine};
-use bowline_core::compose::observed::Observed;
-use bowline_core::digest::Digest;
-use bowline_core::journal::Intent;
-use bowline_core::release::Revision;
+use bowline_compose::document::Documents;
+use bowline_compose::engine::Engine;
+use bowline_compose::observation::{Observation, observe};
 
 use crate::config::{ComposeTarget, Config, Target};
 use crate::error::{Failure, FailureKind, Outcome};
@@ -30,20 +27,6 @@ pub struct Host {
     pub directory: Directory,
     /// Variables for the compose files, from the operator's files. They may be secret.
     pub(super) variables: BTreeMap<String, String>,
-}
-
-/// One look at a host.
-pub struct Look {
-    /// What planning needs.
-    pub observed: Observed,
-    /// The machine.
-    pub machine: Machine,
-    /// The revisions, oldest first.
-    pub revisions: Vec<Revision>,
-    /// What a run that did not end means to do.
-    pub interrupted: Option<Intent>,
-    /// Documents that could not be read, and why.
-    pub unreadable: BTreeMap<String, String>,
 }
 
 /// The Docker host of this name in the configuration.
@@ -88,76 +71,31 @@ impl Host {
         Ok(Self { target: target.name.clone(), project, connection, engine, documents, directory, variables })
     }
 
-    /// Looks at everything at once. `files` are the paths in the project's directory whose digests are wanted, besides
-    /// those of the newest revision.
+    /// Looks at everything at once. `files` are the paths in the project's directory whose digests are wanted.
     ///
     /// # Errors
-    /// When the engine does not answer, or answers what it should not.
-    pub async fn look(&self, files: &BTreeSet<String>) -> Outcome<Look> {
-        let (machine, containers, images, found) = tokio::join!(
-            self.engine.machine(),
-            self.engine.containers(&self.project),
-            self.engine.images(),
-            self.documents.list(),
-        );
-        let failure = |error: &bowline_compose::engine::EngineError| self.failure("looking at", error);
-        let machine = machine.map_err(|error| failure(&error))?;
-        let (containers, strangers) = containers.map_err(|error| failure(&error))?;
-        let images = images.map_err(|error| failure(&error))?;
-        let found = found.map_err(|error| self.document_failure("reading what was deployed to", &error))?;
-        let revisions = self.revisions(&found)?;
-        let interrupted = found.of(Kind::Journal).find_map(|document| document.read::<Intent>().ok());
-        let revision = revisions.last().cloned();
-        let mut paths = files.clone();
-        paths.extend(revision.iter().flat_map(|revision| revision.files.keys().cloned()));
-        let files = self.digests(&paths).await?;
-        let observed =
-            Observed { engine: machine.engine.clone(), containers, strangers, images, files, revision };
-        Ok(Look { observed, machine, revisions, interrupted, unreadable: found.unreadable })
+    /// When the host does not answer, or answers what it should not.
+    pub async fn look(&self, files: &BTreeSet<String>) -> Outcome<Observation> {
+        observe(&self.documents, &self.directory, files)
+            .await
+            .map_err(|error| self.explain("looking at", &error, error.is_unreachable(), error.hint()))
     }
 
-    /// The digests of files in the project's directory; those that are not there are left out.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub async fn digests(&self, paths: &BTreeSet<String>) -> Outcome<BTreeMap<String, Digest>> {
-        if paths.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        self.directory.digests(paths).await.map_err(|error| {
-            let failure =
-                format!("reading the project's files in {} on {}", self.directory.path(), self.target);
-            Failure::failed(failure).because(&error)
-        })
-    }
-
-    fn revisions(&self, found: &Found) -> Outcome<Vec<Revision>> {
-        let mut revisions = Vec::new();
-        for document in found.of(Kind::Revision) {
-            revisions.push(self.read::<Revision>(document)?);
-        }
-        revisions.sort_by_key(|revision| revision.number);
-        Ok(revisions)
-    }
-
-    /// Reads a document as what it should be.
-    ///
-    /// # Errors
-    /// When a newer Bowline wrote it.
-    pub fn read<T: serde::de::DeserializeOwned>(&self, document: &Document) -> Outcome<T> {
-        document.read().map_err(|error| self.document_failure("reading what was deployed to", &error))
+    /// An error of the adapter in words: what was attempted on this target.
+    pub fn explain(
+        &self,
+        doing: &str,
+        error: &(dyn std::error::Error + 'static),
+        unreachable: bool,
+        hint: Option<String>,
+    ) -> Failure {
+        let kind = if unreachable { FailureKind::Unreachable } else { FailureKind::Failed };
+        with_hint(Failure::new(kind, format!("{doing} {}", self.target)).because(error), hint)
     }
 
     /// An engine's error in words.
     pub fn failure(&self, doing: &str, error: &bowline_compose::engine::EngineError) -> Failure {
-        let kind = if error.is_unreachable() { FailureKind::Unreachable } else { FailureKind::Failed };
-        with_hint(Failure::new(kind, format!("{doing} {}", self.target)).because(error), error.hint())
-    }
-
-    /// A document's error in words.
-    pub fn document_failure(&self, doing: &str, error: &bowline_compose::document::DocumentError) -> Failure {
-        let kind = if error.is_unreachable() { FailureKind::Unreachable } else { FailureKind::Failed };
-        with_hint(Failure::new(kind, format!("{doing} {}", self.target)).because(error), error.hint())
+        self.explain(doing, error, error.is_unreachable(), error.hint())
     }
 }
 
