@@ -1,4 +1,4 @@
-//! Git: the system's own, run as a process with arguments as argv, never through a shell.
+//! Git: the system's own (2.32 or newer), run as a process with arguments as argv, never through a shell.
 //!
 //! The user's clone is only read, with one exception: a tag object is written into its object store before it is
 //! pushed by id. No local tag, reference, shallow boundary or configuration is ever changed. History that a shallow clone
@@ -68,7 +68,12 @@ impl Git {
         if !output.succeeded() {
             return Err(GitError::no_repository(directory, &output.stderr));
         }
-        let mut lines = output.lines().into_iter();
+        let lines = output.lines();
+        if lines.first().is_some_and(|line| line.starts_with("--")) {
+            // An option that git does not know comes back as it is.
+            return Err(GitError::TooOld);
+        }
+        let mut lines = lines.into_iter();
         let shallow = lines.next().as_deref() == Some("true");
         let format = lines.next().unwrap_or_else(|| "sha1".to_owned());
         let objects = PathBuf::from(lines.next().unwrap_or_default());
@@ -125,21 +130,20 @@ impl Git {
         Ok(paths(&output.stdout).map(PathBuf::from).collect())
     }
 
-    /// A file's content as it is in a commit; `None` when the commit has no such file.
+    /// A file's content as it is in a commit; `None` when the commit has no such
+    /// file. In a partial clone git fetches it.
     ///
     /// # Errors
     /// When git fails otherwise, or the commit is not in this clone.
     pub async fn show_file(&self, commit: &CommitId, path: &str) -> Result<Option<Vec<u8>>, GitError> {
-        let name = format!("{commit}:{path}");
         let what = format!("reading {path} as of commit {}", commit.short());
-        let output = self
-            .call(what.clone(), ["ls-tree", "-z", "--full-tree", commit.as_str(), "--", path])
-            .run()
-            .await?;
-        if output.or_fail()?.stdout.is_empty() {
-            return Ok(None);
-        }
-        let output = self.call(what, ["cat-file", "blob", &name]).run().await?;
+        let list = ["ls-tree", "-z", "--full-tree", commit.as_str(), "--", path];
+        let listed = self.call(what.clone(), list).run().await?.or_fail()?;
+        let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+        // MODE TYPE ID TAB PATH
+        let mut fields = text.split([' ', '\t']).skip(1);
+        let (Some("blob"), Some(object)) = (fields.next(), fields.next()) else { return Ok(None) };
+        let output = self.call(what, ["cat-file", "blob", object]).run().await?;
         Ok(Some(output.or_fail()?.stdout))
     }
 

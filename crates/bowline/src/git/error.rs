@@ -11,6 +11,9 @@ pub enum GitError {
     /// There is no git.
     #[error("git is not installed")]
     Missing,
+    /// It does not know what is needed.
+    #[error("this git is older than 2.32")]
+    TooOld,
     /// It could not be started.
     #[error("starting git in {}", .directory.display())]
     Start {
@@ -152,6 +155,7 @@ impl GitError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Missing => "install git (Debian: apt-get install git)".to_owned(),
+            Self::TooOld => "install a newer git".to_owned(),
             Self::Distrusted { directory } => {
                 format!("git config --global --add safe.directory '{}'", directory.display())
             }
@@ -192,6 +196,7 @@ impl From<GitError> for Failure {
     fn from(error: GitError) -> Self {
         let failure = match &error {
             GitError::Missing
+            | GitError::TooOld
             | GitError::NoRepository { .. }
             | GitError::Distrusted { .. }
             | GitError::NoCommit { .. }

@@ -4,6 +4,7 @@
 mod build;
 mod cli;
 mod config;
+mod git;
 mod init;
 mod slack;
 mod version;

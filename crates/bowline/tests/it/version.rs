@@ -363,6 +363,106 @@ async fn a_repository_of_sha256_works_the_same() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_ten_runs_for_one_commit_all_get_its_one_tag() {
+    let origin = Origin::new();
+    let clone = origin.clone_full();
+    clone.commit("first");
+    clone.push();
+    let mut runs = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        let request = request(clone.path(), &clone.path().join("../cache"));
+        runs.spawn(async move { reserve(&request, Duration::from_secs(60), |_| {}).await });
+    }
+    let tags: BTreeSet<String> = runs
+        .join_all()
+        .await
+        .into_iter()
+        .map(|reserved| reserved.unwrap().tag.unwrap().to_string())
+        .collect();
+    assert_eq!(tags.len(), 1);
+    assert_eq!(origin.tags().len(), 1);
+}
+
+#[test]
+fn what_a_killed_run_left_in_the_cache_is_no_obstacle() {
+    let origin = Origin::new();
+    let full = origin.clone_full();
+    full.commit("[minor] first");
+    full.commit("second");
+    full.push();
+    let shallow = origin.clone_shallow(1);
+    assert_eq!(next(&shallow), "v0.1.0 minor");
+    let cache = shallow.path().join("../cache/git");
+    let entry = std::fs::read_dir(&cache)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.is_dir())
+        .unwrap();
+    full.commit("[major] third");
+    full.push();
+    shallow.git(["fetch", "--quiet", "--depth=1", "origin"]);
+    shallow.git(["reset", "--quiet", "--hard", "origin/main"]);
+    // A lock that nobody holds any more, half a repository, and a reference cut short.
+    for lock in ["config.lock", "shallow.lock", "packed-refs.lock"] {
+        std::fs::write(entry.join(lock), "").unwrap();
+    }
+    std::fs::create_dir(entry.with_extension("half")).unwrap();
+    std::fs::write(entry.join("HEAD"), "").unwrap();
+    assert_eq!(next(&shallow), "v1.0.0 major");
+}
+
+/// Answers every question for the pull requests of a commit with `answer`, and counts them.
+fn github(answer: &'static str) -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use std::io::{BufRead, BufReader, Write};
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", server.local_addr().unwrap());
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = seen.clone();
+    std::thread::spawn(move || {
+        for stream in server.incoming() {
+            let mut stream = stream.unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let head: Vec<String> = lines.map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+            heard.lock().unwrap().push(head.join("\n"));
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    (address, seen)
+}
+
+#[test]
+fn the_api_is_asked_for_titles_and_its_failure_is_told() {
+    let origin = Origin::new();
+    let clone = origin.clone_full();
+    clone.commit("rebased one");
+    clone.commit("rebased two");
+    clone.push();
+    let body = r#"[{"number":4,"title":"[major] from the API","merged_at":"2026-01-01T00:00:00Z","user":{"login":"ada","type":"User"}}]"#;
+    let good =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+    let bad = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned();
+    for (answer, bump, words) in
+        [(good, "major", "#4"), (bad, "patch", "403 Forbidden; commit messages are read instead")]
+    {
+        let (address, seen) = github(answer.leak());
+        let variables = [
+            ("GITHUB_API_URL", address.as_str()),
+            ("GITHUB_TOKEN", "secret-word"),
+            ("GITHUB_REPOSITORY", "chat/chat"),
+        ];
+        let output = bowline(&clone, &variables, &["--json", "version"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let report: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(report["bump"], bump, "{text}");
+        assert!(text.contains(words) && !text.contains("secret-word"), "{text}");
+        assert_eq!(text.matches("from the API").count(), usize::from(bump == "major") * 2, "{text}");
+        let seen = seen.lock().unwrap();
+        assert!(seen.iter().all(|head| head.to_lowercase().contains("authorization: bearer secret-word")));
+        assert!(seen[0].contains("GET /repos/chat/chat/commits/"));
+    }
+}
+
 /// Fifty clones, each with another commit checked out, reserve at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn of_fifty_at_once_numbers_are_unique_rise_with_history_and_lose_no_token() {
