@@ -65,13 +65,13 @@ fn tell(context: &Context, proposal: &Proposal) {
 
 fn headline(service: &Service) -> String {
     let from = match (&service.module, service.tool) {
-        (Some(module), Some(tool)) => format!("{module} ({tool})"),
-        _ => "not built here".into(),
+        (Some(module), Some(tool)) => format!("from {module} ({tool})"),
+        _ => "that nothing here builds".into(),
     };
     let sure = match service.sure {
         Sure::Certain => "",
         Sure::Likely => ", likely",
         Sure::Guess => ", a guess",
     };
-    format!("service {} from {from}{sure}", service.name)
+    format!("service {} {from}{sure}", service.name)
 }

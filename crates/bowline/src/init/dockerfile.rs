@@ -19,7 +19,15 @@ pub(super) struct Dockerfile {
 
 /// All Dockerfiles, except those for development and tests.
 pub(super) fn dockerfiles(tree: &Tree) -> Vec<Dockerfile> {
-    tree.texts().filter(|(path, _)| is_dockerfile(last(path))).map(|(path, text)| read(path, text)).collect()
+    tree.texts()
+        .filter(|(path, text)| is_dockerfile(last(path)) && starts_from(text))
+        .map(|(path, text)| read(path, text))
+        .collect()
+}
+
+/// Whether some line is a FROM: `dockerfile.rs` is named like one, and has none.
+fn starts_from(text: &str) -> bool {
+    text.lines().any(|line| line.trim_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case("from ")))
 }
 
 fn is_dockerfile(name: &str) -> bool {

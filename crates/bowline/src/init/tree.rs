@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::error::{Attempt, Failure, Outcome};
 
-/// Directories that hold what was built, downloaded or is none of ours.
-const FOREIGN: [&str; 18] = [
+/// Directories that hold what was built, downloaded, or only looks like what is deployed.
+const FOREIGN: [&str; 20] = [
     ".git",
     ".gradle",
     ".idea",
@@ -20,9 +20,11 @@ const FOREIGN: [&str; 18] = [
     "build",
     "coverage",
     "dist",
+    "fixtures",
     "node_modules",
     "out",
     "target",
+    "testdata",
     "vendor",
     "venv",
 ];

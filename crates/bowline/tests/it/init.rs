@@ -246,6 +246,21 @@ fn builds_inside_other_builds_are_seen_once() {
 }
 
 #[test]
+fn compose_files_with_anchors_merges_and_odd_keys_are_read() {
+    let compose = "x-common: &common\n  image: acme/one\n  expose: [9000]\n  sysctls: { 1: 2 }\nservices:\n  one:\n    <<: *common\n    deploy: { replicas: 2 }\n  two:\n    <<: *common\n    image: acme/two:${V:?needed}\n";
+    let proposal = proposed("x", &[("docker-compose.yml", compose)]);
+    assert_eq!(names(&proposal), ["one", "two"]);
+    assert_eq!((service(&proposal, "one").port, service(&proposal, "one").images.len()), (Some(9000), 1));
+    assert!(service(&proposal, "two").images.is_empty());
+    let broken = proposed("x", &[("compose.yaml", "services: ["), ("a/Dockerfile", "FROM scratch")]);
+    assert!(
+        broken.unsure.iter().any(|text| text.starts_with("compose.yaml could not be read")),
+        "{:?}",
+        broken.unsure
+    );
+}
+
+#[test]
 fn hostile_names_stay_words_and_comments() {
     let files = [
         ("a; rm -rf x/build.gradle", "apply plugin: 'application'\nversion = '1\"\\n[evil]'"),
@@ -335,6 +350,8 @@ fn what_was_built_or_downloaded_is_not_looked_at() {
         ("a/Dockerfile", "FROM scratch\n"),
         ("node_modules/x/package.json", "{\"name\":\"x\",\"scripts\":{\"start\":\"x\"}}"),
         ("target/Dockerfile", "FROM scratch\n"),
+        ("tests/fixtures/Dockerfile", "FROM scratch\n"),
+        ("src/dockerfile.rs", "//! Reads Dockerfiles.\n"),
     ]);
     let proposal = detect(&Tree::read(place.path()).unwrap()).unwrap();
     assert_eq!(names(&proposal), ["a"]);
