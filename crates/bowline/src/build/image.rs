@@ -1,19 +1,25 @@
 //! From a recipe to an image in the local cache: assembled here where that is certain, else built by the engine.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bowline_core::image::ImageId;
 use bowline_core::reference::Repository;
 use bowline_core::service::ServiceName;
-use bowline_oci::assemble::{AssembleError, Image, assemble};
-use bowline_oci::context::Context;
-use bowline_oci::dockerfile::{self, Handover};
-use bowline_oci::store::{Store, StoreError};
+use bowline_oci::assemble::Image;
+use bowline_oci::build as oci;
+use bowline_oci::dockerfile::Handover;
+use bowline_oci::engine::{Engine, Order};
+use bowline_oci::registry::{Client, Options, Tick};
+use bowline_oci::store::Store;
 
+use super::output::{Output, Prefix};
 use super::recipe::Recipe;
 use crate::error::{Failure, Outcome};
 use crate::record::cache_directory;
+use crate::ui::Ui;
 
 /// An image in the local cache.
 #[derive(Debug, Clone)]
@@ -39,6 +45,16 @@ pub enum How {
     Engine(Handover),
 }
 
+impl How {
+    /// In one word, for machines.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Assembled => "assembled",
+            Self::Engine(_) => "engine",
+        }
+    }
+}
+
 impl fmt::Display for How {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -48,49 +64,102 @@ impl fmt::Display for How {
     }
 }
 
+/// What images are made with: the cache, a client for the registries of base images, and the engine for what is not
+/// assembled here. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Workshop {
+    /// The images of this machine.
+    pub store: Store,
+    /// Finds base images.
+    pub client: Client,
+    /// Builds what Bowline hands over.
+    pub engine: Engine,
+}
+
 /// Where images are kept on this machine.
 pub fn cache() -> PathBuf {
     cache_directory().join("images")
 }
 
-/// Opens the image cache.
-///
-/// # Errors
-/// When its directory cannot be made.
-pub fn open_cache() -> Outcome<Store> {
-    Store::open(&cache()).map_err(|error| unstored("opening the image cache", &error))
-}
-
-/// Makes the image of a recipe.
-///
-/// # Errors
-/// When a file that the Dockerfile copies is not there, or the cache cannot take the image.
-pub async fn make(store: &Store, name: &ServiceName, recipe: &Recipe) -> Outcome<BuiltImage> {
-    let attempt = || format!("making the image of {name} from {}", recipe.dockerfile.display());
-    let parsed = dockerfile::parse(&recipe.text, None, &recipe.arguments, &recipe.platform);
-    let context = Context::open(&recipe.context, &recipe.dockerfile)
-        .map_err(|error| Failure::failed(attempt()).because(&error))?;
-    let parsed = parsed.map_err(|handover| Failure::failed(attempt()).because(&handover))?;
-    if let Some(base) = &parsed.from {
-        return Err(Failure::failed(attempt()).since(format!("its base image {base} cannot be read yet")));
+impl Workshop {
+    /// Opens the image cache and prepares the rest; neither a registry nor an engine is asked anything yet.
+    ///
+    /// # Errors
+    /// When the cache's directory cannot be made, or TLS cannot be set up.
+    pub fn open() -> Outcome<Self> {
+        let store = Store::open(&cache()).map_err(|error| {
+            let failure = Failure::failed("opening the image cache").because(&error);
+            hinted(failure, error.hint().map(str::to_owned))
+        })?;
+        let client = Client::new(Options::default())
+            .map_err(|error| Failure::failed("preparing to talk to registries").because(&error))?;
+        Ok(Self { store, client, engine: Engine::default() })
     }
-    let image = assemble(store, &parsed, &context, None).map_err(|error| unassembled(attempt(), &error))?;
-    Ok(BuiltImage {
-        id: image.id.clone(),
-        image,
-        base: None,
-        how: How::Assembled,
-        made_from: recipe.made_from.as_ref().map(|artifact| artifact.describe()),
-    })
+
+    /// Makes the image of a service. What an engine has to say goes into `log` and, line by line, to whoever watches.
+    ///
+    /// # Errors
+    /// When the Dockerfile copies what is not there, a base image cannot be had, or the engine fails.
+    pub async fn make(
+        &self,
+        ui: &Ui,
+        name: &ServiceName,
+        prefix: &Prefix,
+        recipe: &Recipe,
+        log: &Path,
+    ) -> Outcome<BuiltImage> {
+        let order = Order {
+            context: &recipe.context,
+            dockerfile: &recipe.dockerfile,
+            target: None,
+            arguments: &recipe.arguments,
+            platform: &recipe.platform,
+        };
+        let spinner = ui.spinner(&prefix.name);
+        spinner.set_message("making its image");
+        let output: Mutex<Option<Output>> = Mutex::new(None);
+        let hear = |line: &str| {
+            let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+            // Opened when there is something to say: most images are assembled in silence.
+            if output.is_none() {
+                *output = Output::open(ui, prefix, log).ok();
+            }
+            if let Some(output) = output.as_mut() {
+                output.push(line.as_bytes());
+                output.push(b"\n");
+            }
+        };
+        let fetched = spinner.clone();
+        let total = AtomicU64::new(0);
+        let tick: Tick = Arc::new(move |bytes| {
+            let bytes = bytes + total.fetch_add(bytes, Ordering::Relaxed);
+            fetched.set_message(format!("reading its base image, {:.1} MB", bytes as f64 / 1e6));
+        });
+        let built = oci::build(&self.store, &self.client, Some(&self.engine), &order, &hear, &tick).await;
+        spinner.finish_and_clear();
+        let built = built.map_err(|error| {
+            let mut failure = Failure::failed(format!("making the image of {name}")).because(&error);
+            let said = output.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(output) = said.as_ref() {
+                failure = failure.detail(output.last_lines().map(|line| format!("│ {line}")));
+            }
+            hinted(failure, error.hint())
+        })?;
+        Ok(BuiltImage {
+            id: built.image.id.clone(),
+            image: built.image,
+            base: built.base,
+            how: match built.how {
+                oci::How::Native => How::Assembled,
+                oci::How::Engine(handover) => How::Engine(handover),
+            },
+            made_from: recipe.made_from.as_ref().map(|artifact| artifact.describe()),
+        })
+    }
 }
 
-fn unassembled(attempt: String, error: &AssembleError) -> Failure {
-    Failure::failed(attempt).because(error)
-}
-
-fn unstored(attempt: &str, error: &StoreError) -> Failure {
-    let failure = Failure::failed(attempt).because(error);
-    match error.hint() {
+fn hinted(failure: Failure, hint: Option<String>) -> Failure {
+    match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
     }

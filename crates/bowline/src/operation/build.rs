@@ -7,26 +7,67 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bowline_core::change::Changed;
+use bowline_core::change::{Changed, History};
 use bowline_core::event::{EventKind, Phase};
+use bowline_core::history::CommitId;
 use bowline_core::placeholder::Placeholders;
+use bowline_core::release::Record;
 use bowline_core::service::ServiceName;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::build::change::{Definitions, decide_all};
 use crate::build::command::{Jobs, jobs};
-use crate::build::image::{self, BuiltImage, How};
+use crate::build::image::{BuiltImage, How, Workshop};
+use crate::build::output::Prefix;
 use crate::build::process::{Job, execute};
 use crate::build::recipe::{Adopted, adopt, choose};
 use crate::cli::Context;
 use crate::config::Config;
 use crate::error::{Attempt, Outcome};
+use crate::git::{ChangedPaths, Git};
 use crate::record::{PhaseResult, Recorder, state_directory};
 use crate::ui::Ui;
 
 /// Where the logs of this run's build are, and the Dockerfiles that it makes.
 pub fn logs(recorder: &Recorder) -> PathBuf {
     state_directory().join("logs").join(recorder.run().to_string())
+}
+
+/// Works out which services a release of `head` changes, compared with the release before.
+///
+/// # Errors
+/// When git cannot be run. What cannot be told is no error: then services count as changed.
+pub async fn find_changes(
+    config: &Config,
+    git: &Git,
+    remote: &str,
+    previous: Option<&Record>,
+    head: &CommitId,
+) -> Outcome<BTreeMap<ServiceName, Changed>> {
+    let Some(previous) = previous else {
+        return decide_all(config, &History::First, &Definitions::new());
+    };
+    let definitions = previous
+        .images
+        .iter()
+        .filter_map(|(name, image)| Some((name.parse::<ServiceName>().ok()?, image.definition)));
+    let history = match previous.commit.parse::<CommitId>() {
+        Ok(commit) => observe_history(git, remote, &commit, head).await?,
+        Err(_) => History::Unknown(format!("release {} names no commit", previous.tag)),
+    };
+    decide_all(config, &history, &definitions.collect())
+}
+
+/// What changed in the project's directory since a commit; what lies outside it is nobody's input.
+async fn observe_history(git: &Git, remote: &str, since: &CommitId, head: &CommitId) -> Outcome<History> {
+    let attempt = || format!("finding out what changed since {}", since.short());
+    Ok(match git.changed_paths(remote, since, head).await.attempt(attempt)? {
+        ChangedPaths::Unknown { reason } => History::Unknown(reason),
+        ChangedPaths::Known(paths) => History::Paths(
+            paths.iter().filter_map(|path| path.strip_prefix(&git.prefix)).map(str::to_owned).collect(),
+        ),
+    })
 }
 
 /// Builds artifacts and images of the services that changed.
@@ -39,9 +80,10 @@ pub async fn build(
     config: &Config,
     values: &Placeholders,
     changed: &BTreeMap<ServiceName, Changed>,
+    workshop: &Workshop,
 ) -> Outcome<BTreeMap<ServiceName, BuiltImage>> {
     make_artifacts(context, recorder, config, values, changed).await?;
-    make_images(recorder, config, values, changed).await
+    make_images(context, recorder, config, values, changed, workshop).await
 }
 
 /// Makes an image of each changed service from what the build left.
@@ -49,32 +91,39 @@ pub async fn build(
 /// # Errors
 /// The first image that cannot be made.
 pub async fn make_images(
+    context: &Context,
     recorder: &Recorder,
     config: &Config,
     values: &Placeholders,
     changed: &BTreeMap<ServiceName, Changed>,
+    workshop: &Workshop,
 ) -> Outcome<BTreeMap<ServiceName, BuiltImage>> {
     let work = async {
-        let store = image::open_cache()?;
         let places = places();
         let mut running = JoinSet::<Outcome<(ServiceName, BuiltImage)>>::new();
-        for service in config.services.values().filter(|service| is_changed(changed, &service.name)) {
-            let recipe = choose(config, service, values, &logs(recorder))?;
-            let (store, places, name) = (store.clone(), Arc::clone(&places), service.name.clone());
+        let logs = logs(recorder);
+        let width = changed.keys().map(|name| name.as_str().len()).max().unwrap_or(0);
+        let services = config.services.values().filter(|service| is_changed(changed, &service.name));
+        for (index, service) in services.enumerate() {
+            let recipe = choose(config, service, values, &logs)?;
+            let name = service.name.clone();
+            let prefix = Prefix::new(name.as_str(), index + 1, width);
+            let log = logs.join(format!("{name}.image.log"));
+            let (ui, workshop, places) = (context.ui.clone(), workshop.clone(), Arc::clone(&places));
             running.spawn(async move {
                 let _place =
                     places.acquire_owned().await.attempt(|| format!("making the image of {name}"))?;
-                let image = image::make(&store, &name, &recipe).await?;
+                let image = workshop.make(&ui, &name, &prefix, &recipe, &log).await?;
                 Ok((name, image))
             });
         }
         let mut images = BTreeMap::new();
         while let Some(ended) = running.join_next().await {
-            let (name, image): (ServiceName, BuiltImage) = ended.attempt(|| "making an image".into())??;
+            let (name, image) = ended.attempt(|| "making an image".into())??;
             recorder.emit(EventKind::ImageReady {
                 service: name.to_string(),
                 digest: image.id.manifest.to_string(),
-                how: image.how.to_string(),
+                how: image.how.word().to_owned(),
                 changed: true,
             });
             images.insert(name, image);

@@ -253,3 +253,81 @@ fn dockerfiles_are_written_once_and_used_from_then_on() {
     assert!(stderr(&output).contains("web.Dockerfile"), "nothing is overwritten");
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn what_needs_an_engine_is_handed_to_it_with_the_line_that_is_the_reason() {
+    let Some(program) = bowline_testkit::image::program() else { return };
+    let Some(host) = bowline_testkit::host::Host::start("build") else { return };
+    let dockerfile = "FROM scratch\nCOPY program /program\nRUN [\"/program\", \"exit\", \"0\"]\n";
+    let project = Project::new("[services.tool]\ncontext = \"tool\"\n", &[("tool/Dockerfile", dockerfile)]);
+    std::fs::copy(program, project.path("tool/program")).unwrap();
+    let output = project.bowline(&["build"]).env("DOCKER_HOST", host.docker_host()).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("by the engine, for line 3"), "{table}");
+    // The same with a command that fails: the engine's words, and where all of them are.
+    project.write("tool/Dockerfile", &dockerfile.replace("\"0\"", "\"9\""));
+    let output = project.bowline(&["build"]).env("DOCKER_HOST", host.docker_host()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("making the image of tool") && text.contains("line 3"), "{text}");
+    assert!(text.contains("tool │") && text.contains("code: 9"), "{text}");
+}
+
+/// What a release of the clone's head would build, compared with a release of another commit.
+fn changes(clone: &bowline_testkit::repository::Repository, since: Option<&str>) -> String {
+    use bowline_core::release::{FORMAT, Record, ReleasedImage};
+    let config = bowline::config::Config::load(clone.path()).unwrap();
+    let image = |service: &bowline::config::Service| ReleasedImage {
+        id: bowline_core::image::ImageId {
+            manifest: bowline_core::digest::Digest::of(b"manifest"),
+            config: bowline_core::digest::Digest::of(b"config"),
+            platform: bowline_core::image::Platform::linux("amd64"),
+        },
+        tag: String::new(),
+        changed: true,
+        built_in: "v1.0.0".into(),
+        definition: Some(bowline::build::change::definition(&config, service)),
+        size: 0,
+    };
+    let record = since.map(|commit| Record {
+        format: FORMAT,
+        project: "shop".into(),
+        tag: "v1.0.0".into(),
+        version: "1.0.0".into(),
+        commit: commit.into(),
+        previous: None,
+        images: config.services.values().map(|service| (service.name.to_string(), image(service))).collect(),
+        spec: bowline_core::digest::Digest::of(b"spec"),
+        created: bowline::clock::now(),
+        changes: Vec::new(),
+    });
+    let cache = tempfile::tempdir().unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let git = bowline::git::Git::open(clone.path()).await.unwrap().with_cache(cache.path().into());
+        let head = git.head().await.unwrap();
+        let found = bowline::operation::build::find_changes(&config, &git, "origin", record.as_ref(), &head);
+        let found = found.await.unwrap();
+        found.iter().map(|(name, changed)| format!("{name}: {changed}")).collect::<Vec<_>>().join("; ")
+    })
+}
+
+#[test]
+fn only_services_whose_inputs_changed_since_the_last_release_are_built() {
+    let origin = bowline_testkit::repository::Origin::new();
+    let clone = origin.clone_full();
+    let toml = "[project]\nname = \"shop\"\n[services.chat]\ninputs = [\"chat/**\", \"common/**\"]\n\
+                [services.user]\ninputs = [\"user/**\", \"common/**\"]\n";
+    clone.write("bowline.toml", toml).write("chat/a", "1").write("user/a", "1").write("common/a", "1");
+    let first = clone.commit("one");
+    clone.write("chat/a", "2").write("README", "2");
+    let second = clone.commit("two");
+    clone.push();
+    assert_eq!(changes(&clone, None), "chat: first release; user: first release");
+    assert_eq!(changes(&clone, Some(&first)), "chat: chat/a; user: unchanged");
+    assert_eq!(changes(&clone, Some(&second)), "chat: unchanged; user: unchanged");
+    // A clone of depth 1 gives the same answer.
+    assert_eq!(changes(&origin.clone_shallow(1), Some(&first)), "chat: chat/a; user: unchanged");
+    let unknown = changes(&clone, Some(&"0".repeat(40)));
+    assert!(unknown.starts_with("chat: history unknown: "), "{unknown}");
+}

@@ -5,6 +5,7 @@ mod build;
 mod cli;
 mod config;
 mod git;
+mod gradle;
 mod init;
 mod slack;
 mod version;

@@ -1,0 +1,253 @@
+//! The story's project, built for real: Gradle, two services and a shared module, Dockerfiles that the build writes
+//! with the version inside, and a Java runtime made with jlink as their base.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bowline_core::digest::Digest;
+use bowline_testkit::registry::{Registry, start_docker_registry};
+use bowline_testkit::skip::{missing_program, skip};
+
+/// The command of the story, with what this machine needs to work without a network.
+const COMMAND: &str = "gradle --offline build --build-cache --parallel -Pversion={tag}";
+
+/// Runs a program and gives what it printed.
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{command:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The files of the project, by path. `runtime` is the image that its Dockerfiles start from.
+fn project(runtime: &str) -> Vec<(String, String)> {
+    let mut files = vec![
+        ("settings.gradle".into(), "include 'common-dto', 'shop-user-service', 'shop-chat-service'\n".into()),
+        (
+            "build.gradle".into(),
+            "subprojects {\n    apply plugin: 'java'\n    version = project.findProperty('version')\n    \
+             sourceCompatibility = 11\n    targetCompatibility = 11\n}\n"
+                .into(),
+        ),
+        ("common-dto/src/main/java/com/shop/dto/Greeting.java".into(), GREETING.into()),
+        (".gitignore".into(), "build/\n.gradle/\nDockerfile\n".into()),
+    ];
+    for (name, class) in [("user", "User"), ("chat", "Chat")] {
+        let folder = format!("shop-{name}-service");
+        files.push((format!("{folder}/build.gradle"), service_build(name, class, runtime)));
+        let path = format!("{folder}/src/main/java/com/shop/{name}/{class}Application.java");
+        files.push((path, application(name, class, "one")));
+    }
+    files
+}
+
+const GREETING: &str = r#"package com.shop.dto;
+
+public final class Greeting {
+    private Greeting() {}
+
+    public static String of(String service, String word) {
+        return service + " says " + word + "\n";
+    }
+}
+"#;
+
+/// The source of a service that answers every request with its name and a word.
+fn application(name: &str, class: &str, word: &str) -> String {
+    format!(
+        r#"package com.shop.{name};
+
+import com.shop.dto.Greeting;
+import com.sun.net.httpserver.HttpServer;
+import java.net.InetSocketAddress;
+
+public class {class}Application {{
+    public static void main(String[] arguments) throws Exception {{
+        HttpServer server = HttpServer.create(new InetSocketAddress(8010), 0);
+        byte[] body = Greeting.of("{name}", "{word}").getBytes();
+        server.createContext("/", exchange -> {{
+            exchange.sendResponseHeaders(200, body.length);
+            exchange.getResponseBody().write(body);
+            exchange.close();
+        }});
+        server.start();
+    }}
+}}
+"#
+    )
+}
+
+/// A jar with everything in it, and a Dockerfile written by the build with the version inside.
+fn service_build(name: &str, class: &str, runtime: &str) -> String {
+    format!(
+        r#"dependencies {{ compile project(':common-dto') }}
+jar {{
+    manifest {{ attributes 'Main-Class': 'com.shop.{name}.{class}Application' }}
+    from {{ configurations.runtimeClasspath.collect {{ zipTree(it) }} }}
+    duplicatesStrategy = DuplicatesStrategy.EXCLUDE
+}}
+task dockerfile {{
+    inputs.property('version', version)
+    outputs.file('Dockerfile')
+    doLast {{
+        file('Dockerfile').text = """FROM {runtime}
+COPY build/libs/shop-{name}-service-${{version}}.jar /app/app.jar
+EXPOSE 8010
+ENTRYPOINT ["/opt/java/bin/java", "-jar", "/app/app.jar"]
+"""
+    }}
+}}
+build.dependsOn dockerfile
+"#
+    )
+}
+
+/// The configuration that the team would have.
+fn configuration() -> String {
+    let mut text = format!("[project]\nname = \"shop\"\n\n[build]\ncommand = \"{COMMAND}\"\n");
+    for name in ["user", "chat"] {
+        text += &format!(
+            "\n[services.{name}]\ninputs = [\"shop-{name}-service/**\", \"common-dto/**\", \"*.gradle\"]\n\
+             artifact = \"shop-{name}-service/build/libs/*-{{tag}}.jar\"\nimages = [\"main-service_{name}\"]\nport = 8010\n"
+        );
+    }
+    text
+}
+
+/// What has to be installed; `None`, with a loud line, where something is not.
+fn tools() -> Option<()> {
+    match missing_program(&["gradle", "java", "jlink", "skopeo", "docker-registry", "tar"]) {
+        Some(program) => skip(&format!("{program} is not installed (scripts/setup gradle registry clients)")),
+        None => Some(()),
+    }
+}
+
+/// Makes a Java runtime with jlink, with the libraries that it needs, and pushes it. Gives its reference.
+fn push_runtime(registry: &Registry, folder: &Path) -> String {
+    let root = folder.join("root");
+    std::fs::create_dir_all(root.join("tmp")).unwrap();
+    let java = root.join("opt/java");
+    std::fs::create_dir_all(java.parent().unwrap()).unwrap();
+    run(Command::new("jlink")
+        .args(["--add-modules", "java.base,jdk.httpserver", "--strip-debug", "--no-header-files"])
+        .args(["--no-man-pages", "--compress=2", "--output"])
+        .arg(&java));
+    let libraries = run(Command::new("ldd").args([java.join("bin/java"), java.join("lib/server/libjvm.so")]));
+    for library in
+        libraries.split_whitespace().filter(|word| word.starts_with("/lib") && !word.ends_with(':'))
+    {
+        let copy = root.join(&library[1..]);
+        std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        std::fs::copy(library, copy).unwrap();
+    }
+    let archive = docker_archive(folder, &root);
+    let reference = format!("{}:17", registry.repository("java"));
+    run(Command::new("skopeo")
+        .args(["--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false"])
+        .arg(format!("docker-archive:{}", archive.display()))
+        .arg(format!("docker://{reference}")));
+    reference
+}
+
+/// What `docker save` would write for an image of one layer.
+fn docker_archive(folder: &Path, root: &Path) -> PathBuf {
+    let image = folder.join("image");
+    std::fs::create_dir_all(&image).unwrap();
+    let tar = |archive: &Path, from: &Path| {
+        run(Command::new("tar")
+            .args(["--sort=name", "--mtime=@1", "--owner=0", "--group=0", "-cf"])
+            .arg(archive)
+            .arg("-C")
+            .arg(from)
+            .arg("."));
+    };
+    tar(&image.join("layer.tar"), root);
+    let layer = Digest::of(&std::fs::read(image.join("layer.tar")).unwrap());
+    let architecture = bowline_core::image::Platform::linux(std::env::consts::ARCH).architecture;
+    let config = serde_json::json!({
+        "architecture": architecture, "os": "linux", "config": {"Env": ["PATH=/opt/java/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": [layer]},
+    });
+    let manifest = serde_json::json!([{"Config": "config.json", "RepoTags": null, "Layers": ["layer.tar"]}]);
+    std::fs::write(image.join("config.json"), config.to_string()).unwrap();
+    std::fs::write(image.join("manifest.json"), manifest.to_string()).unwrap();
+    let archive = folder.join("image.tar");
+    run(Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(&image).args([
+        "manifest.json",
+        "config.json",
+        "layer.tar",
+    ]));
+    archive
+}
+
+/// A repository with the project in it, its services' base in a registry, and room for Bowline's own files.
+struct Shop {
+    folder: tempfile::TempDir,
+    _registry: Registry,
+}
+
+impl Shop {
+    fn new() -> Option<Self> {
+        tools()?;
+        let registry = start_docker_registry()?;
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = push_runtime(&registry, &folder.path().join("runtime"));
+        let shop = Self { folder, _registry: registry };
+        for (path, content) in project(&runtime) {
+            shop.write(&path, &content);
+        }
+        shop.write("bowline.toml", &configuration());
+        Some(shop)
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join("shop").join(path)
+    }
+
+    fn write(&self, path: &str, content: &str) {
+        std::fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
+        std::fs::write(self.path(path), content).unwrap();
+    }
+
+    /// The file of the topmost layer of an image in Bowline's cache.
+    fn last_layer(&self, manifest: &str) -> PathBuf {
+        let blob = |digest: &str| {
+            let blobs = self.folder.path().join("cache/images/oci/blobs");
+            blobs.join(digest.replace(':', "/"))
+        };
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(blob(manifest)).unwrap()).unwrap();
+        blob(manifest["layers"].as_array().unwrap().last().unwrap()["digest"].as_str().unwrap())
+    }
+
+    fn build(&self, arguments: &[&str]) -> serde_json::Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bowline"));
+        command.arg("-C").arg(self.path("")).args(["--json", "build"]).args(arguments);
+        command.env("BOWLINE_STATE", self.folder.path().join("state"));
+        command.env("BOWLINE_CACHE", self.folder.path().join("cache"));
+        serde_json::from_str(run(&mut command).lines().last().unwrap()).unwrap()
+    }
+}
+
+#[test]
+fn jars_with_the_version_in_their_names_become_images_without_it() {
+    let Some(shop) = Shop::new() else { return };
+    let first = shop.build(&["--version-tag", "v5.0.2-b321acf"]);
+    assert_eq!(first["ok"], true);
+    for name in ["user", "chat"] {
+        let folder = format!("shop-{name}-service");
+        let jar = shop.path(&format!("{folder}/build/libs/{folder}-v5.0.2-b321acf.jar"));
+        let text = std::fs::read_to_string(shop.path(&format!("{folder}/Dockerfile"))).unwrap();
+        assert!(text.contains("-v5.0.2-b321acf.jar /app/app.jar"), "{text}");
+        let layer = shop.last_layer(first["services"][name]["digest"].as_str().unwrap());
+        let inside = Command::new("tar").arg("-xzOf").arg(&layer).arg("app/app.jar").output().unwrap();
+        assert_eq!(inside.stdout, std::fs::read(jar).unwrap());
+        assert!(!run(Command::new("tar").arg("-tzf").arg(&layer)).contains("5.0.2"));
+    }
+    // The next version: other file names and Dockerfiles, and the old jars still lie beside the new ones.
+    let second = shop.build(&["--version-tag", "v5.0.3-c0ffee1", "--service", "user"]);
+    assert!(
+        second["services"]["user"]["digest"].is_string() && second["services"]["chat"].is_null(),
+        "{second}"
+    );
+}
