@@ -213,9 +213,14 @@ pub(super) fn unbuilt(one: &Deployed) -> Service {
         tool: None,
         sure: Sure::Guess,
         because: vec![format!("{} runs it, and its image is not one of a well-known stack", one.file)],
-        unsure: vec![
-            "nothing here builds it: add `context`, `dockerfile` or `artifact`, or take it out".into(),
-        ],
+        unsure: one
+            .unsure
+            .iter()
+            .cloned()
+            .chain([
+                "nothing here builds it: add `context`, `dockerfile` or `artifact`, or take it out".into()
+            ])
+            .collect(),
         inputs: Vec::new(),
         build: None,
         artifact: None,

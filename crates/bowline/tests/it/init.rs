@@ -252,6 +252,7 @@ fn compose_files_with_anchors_merges_and_odd_keys_are_read() {
     assert_eq!(names(&proposal), ["one", "two"]);
     assert_eq!((service(&proposal, "one").port, service(&proposal, "one").images.len()), (Some(9000), 1));
     assert!(service(&proposal, "two").images.is_empty());
+    assert!(service(&proposal, "two").unsure.iter().any(|text| text.contains("variable")), "it says why");
     let broken = proposed("x", &[("compose.yaml", "services: ["), ("a/Dockerfile", "FROM scratch")]);
     assert!(
         broken.unsure.iter().any(|text| text.starts_with("compose.yaml could not be read")),
