@@ -81,16 +81,24 @@ pub fn cache() -> PathBuf {
     cache_directory().join("images")
 }
 
+/// Opens the image cache.
+///
+/// # Errors
+/// When its directory cannot be made.
+pub fn open_cache() -> Outcome<Store> {
+    Store::open(&cache()).map_err(|error| {
+        let failure = Failure::failed("opening the image cache").because(&error);
+        hinted(failure, error.hint().map(str::to_owned))
+    })
+}
+
 impl Workshop {
     /// Opens the image cache and prepares the rest; neither a registry nor an engine is asked anything yet.
     ///
     /// # Errors
     /// When the cache's directory cannot be made, or TLS cannot be set up.
     pub fn open() -> Outcome<Self> {
-        let store = Store::open(&cache()).map_err(|error| {
-            let failure = Failure::failed("opening the image cache").because(&error);
-            hinted(failure, error.hint().map(str::to_owned))
-        })?;
+        let store = open_cache()?;
         let client = Client::new(Options::default())
             .map_err(|error| Failure::failed("preparing to talk to registries").because(&error))?;
         Ok(Self { store, client, engine: Engine::default() })

@@ -9,7 +9,7 @@ use bowline_core::service::ServiceName;
 use bowline_core::tag::Tag;
 use clap::Args;
 
-use crate::build::image::{BuiltImage, Workshop};
+use crate::build::image::BuiltImage;
 use crate::cli::Context;
 use crate::config::Config;
 use crate::error::{Failure, Outcome};
@@ -43,7 +43,7 @@ pub async fn run(context: &Context, args: BuildArgs) -> Outcome<()> {
     if args.write_dockerfiles {
         return write(context, &recorder, &config, &values, &changed).await;
     }
-    let images = build::build(context, &recorder, &config, &values, &changed, &Workshop::open()?).await?;
+    let images = build::build(context, &recorder, &config, &values, &changed).await?;
     let summary = Summary {
         ok: true,
         tag: args.version_tag.map(|tag| tag.to_string()),

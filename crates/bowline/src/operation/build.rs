@@ -80,10 +80,9 @@ pub async fn build(
     config: &Config,
     values: &Placeholders,
     changed: &BTreeMap<ServiceName, Changed>,
-    workshop: &Workshop,
 ) -> Outcome<BTreeMap<ServiceName, BuiltImage>> {
     make_artifacts(context, recorder, config, values, changed).await?;
-    make_images(context, recorder, config, values, changed, workshop).await
+    make_images(context, recorder, config, values, changed, &Workshop::open()?).await
 }
 
 /// Makes an image of each changed service from what the build left.
