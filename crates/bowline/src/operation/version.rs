@@ -241,6 +241,17 @@ impl<'a> Observer<'a> {
             })))
         };
         let Verdict::New { tag: wanted, bump, .. } = &decision.verdict else { return ended(tag) };
+        let name = wanted.to_string();
+        if let Some(other) = observation.tags.iter().find(|tag| tag.name == name) {
+            return Err(AttemptError::Failure(
+                Failure::failed(format!("making tag {name} for commit {}", self.head.short()))
+                    .since(format!("the remote has a tag of that name on {}", other.commit))
+                    .hint(format!(
+                        "delete it if it is a mistake: git push {} :refs/tags/{name}",
+                        self.request.remote
+                    )),
+            ));
+        }
         let message = self.message(wanted, *bump, &decision, &observation)?;
         let pushed = self.git.publish(&self.request.remote, wanted, &self.head, &message, way).await?;
         match (pushed, way) {

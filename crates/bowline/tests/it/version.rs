@@ -14,8 +14,18 @@ use serde_json::Value;
 
 /// `bowline ARGS` in a clone, with nothing of this machine's surroundings.
 fn bowline(clone: &Repository, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+    bowline_in(clone.path(), clone, variables, arguments)
+}
+
+/// The same in another directory.
+fn bowline_in(
+    directory: &Path,
+    clone: &Repository,
+    variables: &[(&str, &str)],
+    arguments: &[&str],
+) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bowline"));
-    command.args(["-C"]).arg(clone.path()).args(arguments).env_clear().envs(clone.environment());
+    command.args(["-C"]).arg(directory).args(arguments).env_clear().envs(clone.environment());
     command
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("BOWLINE_CACHE", clone.path().join("../cache"));
@@ -171,8 +181,9 @@ fn wrong_surroundings_are_told_apart() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no remote `upstream`, only origin"));
     let nowhere = tempfile::tempdir().unwrap();
-    let output = bowline(&clone, &[], &["-C", nowhere.path().to_str().unwrap(), "version"]);
-    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = bowline_in(nowhere.path(), &clone, &[], &["version"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && error.contains("is not in a git repository"), "{error}");
 }
 
 #[test]
@@ -361,6 +372,64 @@ async fn a_repository_of_sha256_works_the_same() {
         assert_eq!(reserved.commit.as_str().len(), 64);
         assert_eq!(reserved.tag.unwrap().version().to_string(), "0.1.0");
     }
+}
+
+#[tokio::test]
+async fn every_kind_of_clone_can_reserve_also_for_a_commit_that_is_not_pushed() {
+    for arguments in
+        [&[][..], &["--depth=1"], &["--filter=tree:0"], &["--depth=1", "--filter=blob:none", "--no-tags"]]
+    {
+        let origin = Origin::new();
+        let author = origin.clone_full();
+        let first = author.commit("first");
+        author.tag(&format!("v1.0.0-{}", &first[..7]));
+        author.commit("[minor] second");
+        author.push();
+        let clone = origin.clone_with(arguments);
+        // A release that this clone has never heard of, on the commit before.
+        author.commit("third");
+        author.push();
+        clone.write("file", "local");
+        clone.commit("[patch] local");
+        let tag = take(&clone).await.tag.unwrap();
+        assert_eq!(tag.version().to_string(), "1.1.0", "{arguments:?}");
+        let later = take(&author).await;
+        // The second commit's token is in 1.1.0 already, wherever that was released.
+        assert_eq!(later.tag.unwrap().version().to_string(), "1.1.1", "{arguments:?}");
+        clone.git(["push", "--quiet", "origin", "HEAD:refs/heads/other"]);
+        assert_eq!(take(&clone).await.tag.unwrap(), tag);
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_with_the_name_of_our_tag_is_named() {
+    let origin = Origin::new();
+    let clone = origin.clone_full();
+    let first = clone.commit("first");
+    let second = clone.commit("second");
+    clone.push();
+    let suffix = bowline_core::tag::suffix(&second.parse().unwrap()).to_owned();
+    clone.git(["push", "--quiet", "origin", &format!("{first}:refs/tags/v0.0.1-{suffix}")]);
+    let failure =
+        reserve(&request(clone.path(), clone.path()), Duration::from_secs(60), |_| {}).await.unwrap_err();
+    assert!(failure.to_string().contains(&first) && failure.hint.is_some(), "{failure}");
+}
+
+#[test]
+fn a_relative_address_and_a_folder_below_the_top_work() {
+    let origin = Origin::new();
+    let full = origin.clone_full();
+    full.write("below/file", "x");
+    full.commit("[minor] first");
+    full.commit("second");
+    full.push();
+    let clone = origin.clone_shallow(1);
+    let link = clone.path().join("../origin.git");
+    std::os::unix::fs::symlink(origin.path(), link).unwrap();
+    clone.git(["remote", "set-url", "origin", "../origin.git"]);
+    let output = bowline_in(&clone.path().join("below"), &clone, &[], &["--json", "version"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["bump"], "minor", "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]

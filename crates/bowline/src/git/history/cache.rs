@@ -69,6 +69,8 @@ impl Cache {
         let mut configuration: Vec<(OsString, OsString)> = vec![
             ("GIT_CONFIG_GLOBAL".into(), "/dev/null".into()),
             ("GIT_CONFIG_NOSYSTEM".into(), "1".into()),
+            // Listed above already; twice the same header is one too many for some hosts.
+            ("GIT_CONFIG_PARAMETERS".into(), "".into()),
             ("GIT_CONFIG_COUNT".into(), pairs.len().to_string().into()),
         ];
         for (index, (key, value)) in pairs.into_iter().enumerate() {
