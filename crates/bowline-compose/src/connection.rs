@@ -13,6 +13,7 @@ mod relay;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -204,20 +205,21 @@ async fn open_near(options: &Options) -> Result<Near, ConnectionError> {
     let address = Address::Local;
     let local = |reason: String| ConnectionError::Local { host: address.to_string(), reason };
     let mut shell = tokio::process::Command::new("sh");
-    shell.arg("-c").arg(probe::SCRIPT).stdin(std::process::Stdio::null()).kill_on_drop(true);
+    shell.arg("-c").arg(probe::SCRIPT).stdin(Stdio::null()).kill_on_drop(true);
     if let Some(docker_host) = &options.docker_host {
         shell.env("DOCKER_HOST", docker_host);
     }
-    let output = tokio::time::timeout(Duration::from_secs(30), shell.output());
-    let output = output.await.map_err(|_| local("the shell does not answer".into()))?;
-    let output = output.map_err(|error| local(error.to_string()))?;
-    let mut facts = Facts::default();
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        facts.note(line);
-        if let Some(version) = line.strip_prefix("compose=") {
-            let _ = facts.compose_sender().send_replace(Some(version.trim().to_owned()));
-        }
-    }
+    shell.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = shell.spawn().map_err(|error| local(error.to_string()))?;
+    let stdout = child.stdout.take().ok_or_else(|| local("a pipe is missing".into()))?;
+    let found = tokio::time::timeout(Duration::from_secs(30), probe::read_facts(stdout)).await;
+    let silent = || local("the shell does not answer".into());
+    let (facts, rest) = found.map_err(|_| silent())?.ok_or_else(silent)?;
+    let compose = facts.compose_sender();
+    tokio::spawn(async move {
+        probe::read_compose(rest, compose).await;
+        let _ = child.wait().await;
+    });
     if let Err(endpoint) = facts.socket()
         && let Ok(there) = endpoint.parse()
     {

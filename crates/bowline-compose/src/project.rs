@@ -132,6 +132,7 @@ const STAGE: &str = r#"set -e
 real=$1; shift
 parent=${real%/*}
 stage=$(mktemp -d "$parent/.bowline-stage.XXXXXX" 2>/dev/null) || stage=$(mktemp -d "${TMPDIR:-/tmp}/bowline-stage.XXXXXX")
+find "${stage%/*}" -maxdepth 1 -name '*bowline-stage.*' -mmin +60 -exec rm -rf {} + 2>/dev/null || :
 trap 'rm -rf -- "$stage"' EXIT
 trap 'exit 1' HUP INT TERM
 tar -x -o -C "$stage" -f -
@@ -264,8 +265,7 @@ impl Project {
         words.extend(up.services.keys().cloned());
         let command =
             self.with_env(docker().args(words)).directory(self.directory.path()).timeout(up.timeout);
-        authority.check()?;
-        let output = self.connection.run(command).await?;
+        let output = self.run_under(authority, command).await?;
         if !output.is_success() {
             return Err(self.failed("up", &output));
         }
@@ -275,9 +275,17 @@ impl Project {
     /// Removes the project's containers and networks; volumes and images stay.
     pub async fn down(&self, authority: &Authority, timeout: Duration) -> Result<(), ProjectError> {
         let words = ["compose", "--ansi", "never", "--project-name", self.name.as_str(), "down"];
-        authority.check()?;
-        let output = self.connection.run(docker().args(words).timeout(timeout)).await?;
+        let output = self.run_under(authority, docker().args(words).timeout(timeout)).await?;
         if output.is_success() { Ok(()) } else { Err(self.failed("down", &output)) }
+    }
+
+    /// Runs a command that changes the target: it dies when the right to do so ends.
+    async fn run_under(&self, authority: &Authority, command: Command) -> Result<Output, ProjectError> {
+        authority.check()?;
+        tokio::select! {
+            output = self.connection.run(command) => Ok(output?),
+            lost = authority.lost() => Err(lost.into()),
+        }
     }
 
     fn words(&self, directory: &str, verb: &[&str]) -> Vec<String> {

@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, ChildStderr, ChildStdin};
 use tokio::sync::{Semaphore, watch};
 
 use super::Options;
 use super::address::Address;
 use super::error::{ConnectionError, classify, last_line};
-use super::probe::{self, Facts};
+use super::probe::{self, Facts, Lines};
 
 /// sshd allows ten sessions on a connection unless told otherwise (sshd_config, MaxSessions); one is the probe's.
 const SESSIONS: usize = 8;
@@ -78,7 +78,7 @@ impl Master {
         let listener = tokio::spawn(listen(stderr, Arc::clone(&said)));
         // Authentication, and a slow login shell, after the connection itself.
         let patience = options.connect_timeout + Duration::from_secs(20);
-        let (facts, rest) = match tokio::time::timeout(patience, read_facts(stdout)).await {
+        let (facts, rest) = match tokio::time::timeout(patience, probe::read_facts(stdout)).await {
             Ok(Some(found)) => found,
             Ok(None) => {
                 // `ssh` ends right after it has said why.
@@ -238,35 +238,15 @@ async fn listen(mut stderr: ChildStderr, said: Arc<Mutex<String>>) {
     }
 }
 
-type Lines = tokio::io::Lines<BufReader<tokio::io::Take<ChildStdout>>>;
-
-/// Reads the probe's lines up to `ready`. `None` when they end before.
-async fn read_facts(stdout: ChildStdout) -> Option<(Facts, Lines)> {
-    let mut lines = BufReader::new(stdout.take(64 << 10)).lines();
-    let mut facts = Facts::default();
-    while let Ok(Some(line)) = lines.next_line().await {
-        if line.trim() == "ready" {
-            return Some((facts, lines));
-        }
-        facts.note(&line);
-    }
-    None
-}
-
 /// Reads what the probe says later, and waits for the end of `ssh`.
 async fn attend(
     mut child: Child,
-    mut rest: Lines,
+    rest: Lines,
     said: Arc<Mutex<String>>,
     compose: watch::Sender<Option<String>>,
     tell: watch::Sender<Option<String>>,
 ) {
-    while let Ok(Some(line)) = rest.next_line().await {
-        if let Some(version) = line.strip_prefix("compose=") {
-            let _ = compose.send(Some(version.trim().to_owned()));
-        }
-    }
-    drop(compose);
+    probe::read_compose(rest, compose).await;
     let _ = child.wait().await;
     let _ = tell.send(Some(last_line(&text(&said), "the connection was closed")));
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::ChildStdout;
 use tokio::sync::watch;
 
 /// Where an engine's socket is unless somebody says otherwise.
@@ -95,6 +97,31 @@ impl Facts {
     /// The version of Compose, once it is known; closed without one when there is none.
     pub(super) fn compose(&self) -> watch::Receiver<Option<String>> {
         self.compose.subscribe()
+    }
+}
+
+/// The probe's lines, no more of them than a sane host has to say.
+pub(super) type Lines = tokio::io::Lines<BufReader<tokio::io::Take<ChildStdout>>>;
+
+/// Reads the probe's lines up to `ready`. `None` when they end before.
+pub(super) async fn read_facts(stdout: ChildStdout) -> Option<(Facts, Lines)> {
+    let mut lines = BufReader::new(stdout.take(64 << 10)).lines();
+    let mut facts = Facts::default();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if line.trim() == "ready" {
+            return Some((facts, lines));
+        }
+        facts.note(&line);
+    }
+    None
+}
+
+/// Reads what the probe says after `ready`, to its end.
+pub(super) async fn read_compose(mut rest: Lines, compose: watch::Sender<Option<String>>) {
+    while let Ok(Some(line)) = rest.next_line().await {
+        if let Some(version) = line.strip_prefix("compose=") {
+            compose.send_replace(Some(version.trim().to_owned()));
+        }
     }
 }
 

@@ -66,6 +66,16 @@ impl Authority {
         Ok(())
     }
 
+    /// Waits until the target may no longer be changed; gives why. For changes that take long.
+    pub async fn lost(&self) -> AuthorityError {
+        loop {
+            if let Err(lost) = self.check() {
+                return lost;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
     /// The lease's number: it rises with every renewal and every holder.
     pub fn number(&self) -> u64 {
         self.lock().number

@@ -187,3 +187,18 @@ async fn more_commands_than_sessions_wait_for_their_turn() {
         assert_eq!((output.status, output.text()), (0, format!("{n}\n")), "{}", output.stderr);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_engine_is_found_where_the_host_says_it_is() {
+    let Some(host) = Host::start("c-context") else { return };
+    host.ssh("ln -s /var/run/docker.sock /root/other.sock");
+    host.ssh("docker context create other --docker host=unix:///root/other.sock && docker context use other");
+    let connection = Connection::open(&address(&host), &options(&host)).await.unwrap();
+    let output = connection.run(Command::new("sh").args(["-c", "echo $DOCKER_HOST"])).await.unwrap();
+    assert_eq!(output.text(), "unix:///root/other.sock\n");
+    let engine = bowline_compose::engine::Engine::open(&connection).await.unwrap();
+    assert!(engine.machine().await.unwrap().engine.cpus > 0);
+    host.ssh("docker context update other --docker host=tcp://127.0.0.1:2375");
+    let error = Connection::open(&address(&host), &options(&host)).await.err().unwrap();
+    assert!(matches!(error, ConnectionError::EngineElsewhere { .. }), "{error}");
+}

@@ -3,6 +3,10 @@ use std::time::Duration;
 
 use bowline_compose::document::{Creation, Documents, Kind};
 use bowline_compose::lease::{self, AuthorityError, Lease, LeaseError, Status};
+use bowline_compose::state::StateError;
+use bowline_core::event::RunId;
+use bowline_core::journal::Intent;
+use bowline_core::release::{Revision, Spec, SpecFile};
 use bowline_testkit::host::Host;
 use serde_json::json;
 
@@ -76,4 +80,63 @@ async fn a_broken_lock_ends_the_right_of_its_holder() {
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(matches!(lease.authority().check(), Err(AuthorityError::Taken { .. })));
     second.authority().check().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn journal_and_revisions_are_kept_and_forgotten() {
+    let Some(host) = Host::start("s-state") else { return };
+    let documents = Documents::new(&far(&host).await, "chat").unwrap();
+    let lease = Lease::take(&documents, "run", "deploy").await.unwrap();
+    let authority = lease.authority();
+    let run = RunId::from("20261122T101500-3f9c2ab417".to_owned());
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    let intent = Intent {
+        run: run.clone(),
+        verb: "deploy".into(),
+        by: "me@here".into(),
+        at,
+        base: None,
+        to: Some("v1.0.0-abf2154".into()),
+    };
+    documents.begin(authority, &intent).await.unwrap();
+    assert_eq!(documents.state().await.unwrap().intents, [intent]);
+    documents.end(authority, &run).await.unwrap();
+
+    let spec = |text: &str| {
+        let file = SpecFile { executable: false, content: text.into() };
+        Spec { files: [("compose.yaml".to_owned(), file)].into() }
+    };
+    let revision = |number: u64, spec: &Spec| Revision {
+        number,
+        release: None,
+        verb: "deploy".into(),
+        at,
+        run: run.clone(),
+        by: "me@here".into(),
+        spec: spec.digest(),
+        files: Default::default(),
+        images: Default::default(),
+        services: Default::default(),
+        milliseconds: 5,
+    };
+    for (number, text) in [(1, "a"), (2, "b"), (3, "b")] {
+        documents.commit(authority, &revision(number, &spec(text)), &spec(text)).await.unwrap();
+    }
+    documents.commit(authority, &revision(3, &spec("b")), &spec("b")).await.unwrap();
+    let conflict = documents.commit(authority, &revision(3, &spec("c")), &spec("c")).await;
+    assert!(matches!(conflict, Err(StateError::Conflict { number: 3, .. })));
+    let state = documents.state().await.unwrap();
+    assert_eq!(state.newest(), Some(&revision(3, &spec("b"))));
+    assert_eq!((state.revisions.len(), state.specs.len(), state.intents.len()), (3, 3, 0));
+    assert!(state.unreadable.is_empty(), "{:?}", state.unreadable);
+    documents.forget(authority, &[1]).await.unwrap();
+    assert_eq!(documents.spec(&spec("b").digest()).await.unwrap(), Some(spec("b")));
+    assert_eq!(documents.spec(&spec("a").digest()).await.unwrap(), None);
+    documents.forget_all(authority).await.unwrap();
+    lease.release().await.unwrap();
+    assert_eq!(
+        host.docker(["volume", "ls", "-q"]).lines().count(),
+        1,
+        "the lease's number is all that stays"
+    );
 }

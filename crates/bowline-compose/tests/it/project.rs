@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use bowline_compose::connection::{Connection, Options};
 use bowline_compose::directory::{Directory, DirectoryError};
 use bowline_compose::document::Documents;
 use bowline_compose::engine::{Change, Engine, Watch, Writer};
@@ -11,6 +12,7 @@ use bowline_core::health::{CheckStatus, ProcessState};
 use bowline_core::release::SpecFile;
 use bowline_testkit::host::Host;
 use bowline_testkit::image;
+use bowline_testkit::proxy::FaultProxy;
 
 use crate::{far, near};
 
@@ -237,4 +239,56 @@ async fn a_death_is_seen_within_a_second_with_its_reason() {
 
 fn host_time(host: &Host, container: &str) -> jiff::Timestamp {
     host.docker(["inspect", "--format", "{{.State.FinishedAt}}", container]).parse().unwrap()
+}
+
+/// What a deploy asks of this crate, for eight services, with 20 ms between us and the host; what they take to boot is
+/// not in it, for they are made and not started.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_of_eight_services_over_20_ms_is_short() {
+    let Some(host) = Host::start("p-rtt") else { return };
+    if image::scratch("web:1").make(host.docker_host()).is_none() {
+        return;
+    }
+    let proxy = FaultProxy::tcp(std::net::SocketAddr::new(host.address().into(), 22)).await;
+    proxy.set_latency(Duration::from_millis(10));
+    let options =
+        Options { ssh_config: Some(host.ssh_config_through(proxy.address())), ..Options::default() };
+    let begin = Instant::now();
+    let mut times = Vec::new();
+    let mut lap = |what: &'static str| times.push((what, begin.elapsed().as_millis()));
+    let connection = Connection::open(&crate::address(&host), &options).await.unwrap();
+    lap("connected");
+    let engine = Engine::open(&connection).await.unwrap();
+    lap("greeted");
+    let target = target(engine, "chat").await;
+    let authority = target.lease.authority();
+    lap("leased");
+    let services: String = (0..8).map(|n| format!("  s{n}: {{image: \"web:1\"}}\n")).collect();
+    let spec = files(&[("compose.yaml", &format!("services:\n{services}"))]);
+    let project = Project::new(&connection, &target.directory, "chat", &["compose.yaml".into()]);
+    let paths = spec.keys().cloned().collect();
+    let (seen, _) =
+        tokio::join!(observe(&target.documents, &target.directory, &paths), project.config_with(&spec));
+    let watch = target.engine.watch("chat", seen.unwrap().machine.time);
+    lap("observed and understood");
+    target.directory.write(authority, &spec, &BTreeSet::new(), "kept").await.unwrap();
+    lap("written");
+    let names: Vec<String> = (0..8).map(|n| format!("s{n}")).collect();
+    let all: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    project.up(authority, &Up { start: false, ..up(&all, Recreate::Always) }).await.unwrap();
+    lap("up");
+    let writer = Writer::new(&target.engine, authority);
+    let tags = (0..8).map(|n| {
+        let (writer, name) = (writer.clone(), format!("s{n}:latest"));
+        async move { writer.tag("web:1", &name.parse().unwrap()).await }
+    });
+    futures_util::future::try_join_all(tags).await.unwrap();
+    lap("named");
+    observe(&target.documents, &target.directory, &paths).await.unwrap();
+    lap("observed");
+    target.lease.release().await.unwrap();
+    lap("released");
+    drop(watch);
+    eprintln!("{times:?}");
+    assert!(begin.elapsed() < Duration::from_secs(5), "{times:?}");
 }
