@@ -40,6 +40,18 @@ pub enum Verb {
     Init(commands::init::InitArgs),
     /// Build artifacts and images into the local cache
     Build(commands::build::BuildArgs),
+    /// Reserve the version, build, push, and commit the release
+    Release(commands::release::ReleaseArgs),
+    /// Show exactly what deploy would do; change nothing
+    Plan(commands::plan::PlanArgs),
+    /// Bring a target to a release and wait until it is healthy, or put back what was there
+    Deploy(commands::deploy::DeployArgs),
+    /// Release, then deploy
+    Ship(commands::ship::ShipArgs),
+    /// Go back to the release before, or to a named one
+    Rollback(commands::rollback::RollbackArgs),
+    /// The embedded registry
+    Registry(commands::registry::RegistryArgs),
     /// Print the completion script for a shell
     Completions(commands::completions::CompletionsArgs),
     /// Say which version comes next and why; write nothing
@@ -88,6 +100,12 @@ fn dispatch(context: &Context, verb: Verb) -> Outcome<ExitCode> {
         Verb::Init(args) => commands::init::run(context, &args),
         Verb::Build(args) => wait(commands::build::run(context, args)),
         Verb::Version(args) => wait(commands::version::run(context, args)),
+        Verb::Release(args) => wait(commands::release::run(context, args)),
+        Verb::Plan(args) => wait(commands::plan::run(context, args)),
+        Verb::Deploy(args) => wait(commands::deploy::run(context, args)),
+        Verb::Ship(args) => wait(commands::ship::run(context, args)),
+        Verb::Rollback(args) => wait(commands::rollback::run(context, args)),
+        Verb::Registry(args) => wait(commands::registry::run(context, args)),
         Verb::Completions(args) => commands::completions::run(args, &mut Cli::command()),
         Verb::Schema => commands::schema::run(context),
         Verb::Man => commands::man::run(Cli::command()),

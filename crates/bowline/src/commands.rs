@@ -2,7 +2,13 @@
 
 pub mod build;
 pub mod completions;
+pub mod deploy;
 pub mod init;
 pub mod man;
+pub mod plan;
+pub mod registry;
+pub mod release;
+pub mod rollback;
 pub mod schema;
+pub mod ship;
 pub mod version;

@@ -130,6 +130,20 @@ impl Git {
         Ok(paths(&output.stdout).map(PathBuf::from).collect())
     }
 
+    /// Tracked files that differ from the commit that is checked out, relative to the top.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub async fn local_changes(&self) -> Result<Vec<PathBuf>, GitError> {
+        let what = "looking for changes that are not committed".to_owned();
+        let call = self.call(what, ["diff-index", "-z", "--name-only", "HEAD", "--"]);
+        // Times of files that were only touched count as changes until the index is refreshed.
+        let refresh = ["update-index", "-q", "--refresh"];
+        let _ = self.call("refreshing the index".to_owned(), refresh).run().await?;
+        let output = call.run().await?.or_fail()?;
+        Ok(paths(&output.stdout).map(PathBuf::from).collect())
+    }
+
     /// A file's content as it is in a commit; `None` when the commit has no such
     /// file. In a partial clone git fetches it.
     ///

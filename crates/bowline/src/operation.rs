@@ -1,12 +1,18 @@
 //! What the verbs do: each operation observes, plans, and applies what was planned.
 
 mod apply;
+pub mod archive;
 pub mod build;
+pub mod choice;
+pub mod delivery;
 pub mod deploy;
+pub mod depot;
 mod drive;
 pub mod goal;
 pub mod host;
 pub mod init;
+pub mod release;
+pub mod run;
 mod sight;
 pub mod spec;
 pub mod version;

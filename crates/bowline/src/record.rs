@@ -82,6 +82,12 @@ impl Recorder {
         crate::ui::event::show(&inner.ui, &event);
     }
 
+    /// Takes down that the run failed, for the timeline: the failure itself is shown by whoever ends the process.
+    pub fn fail(&self, why: &str) {
+        let seconds = self.seconds();
+        self.lock().timeline.fail(why, seconds);
+    }
+
     /// Runs one phase: says when it begins, and when it ends well how long it took and what came of it.
     ///
     /// # Errors

@@ -1,0 +1,147 @@
+//! Which release is meant: by a version as people write it, or the newest that is complete.
+
+use std::collections::BTreeMap;
+
+use bowline_core::image::Platform;
+use bowline_core::release::{FORMAT, Record, ReleasedImage};
+use bowline_core::tag::Tag;
+use bowline_oci::list::list;
+use bowline_oci::pull::pull;
+
+use super::archive::{self, Release};
+use super::depot::Depot;
+use super::host::with_hint;
+use super::spec;
+use crate::build::image::open_cache;
+use crate::clock;
+use crate::config::Config;
+use crate::error::{Failure, Outcome};
+
+/// Finds the release of this version, or the newest. Versions are compared whole: `5.0.2` never means `5.0.21`.
+///
+/// # Errors
+/// When there is none, or the version is no version, or means several.
+pub async fn find(
+    depot: &Depot,
+    config: &Config,
+    version: Option<&str>,
+    platform: Option<&Platform>,
+) -> Outcome<Release> {
+    let releases = archive::releases(depot).await?;
+    let Some(version) = version else {
+        let newest = releases.first().ok_or_else(|| none(depot))?;
+        return read(depot, newest).await;
+    };
+    let matching: Vec<&Tag> = releases.iter().filter(|tag| is_meant(tag, version)).collect();
+    match matching.as_slice() {
+        [tag] => read(depot, tag).await,
+        [] => foreign(depot, config, version, platform).await,
+        several => {
+            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
+            Err(Failure::invalid(format!("`{version}` means several releases"))
+                .hint(format!("name one of them: {}", names.join(", "))))
+        }
+    }
+}
+
+/// Whether a version as people write it (`v5.0.2-b321acf`, `5.0.2-b321acf`, `v5.0.2`, `5.0.2`) means this tag.
+fn is_meant(tag: &Tag, version: &str) -> bool {
+    let wanted = version.strip_prefix('v').unwrap_or(version);
+    tag.number() == wanted || tag.version().to_string() == wanted
+}
+
+async fn read(depot: &Depot, tag: &Tag) -> Outcome<Release> {
+    archive::read(depot, &tag.to_string()).await?.ok_or_else(|| none(depot))
+}
+
+fn none(depot: &Depot) -> Failure {
+    Failure::invalid(format!("there is no complete release in {}", depot.repository)).hint(
+        "`bowline release` makes one; a run that was cut off is taken up by running it again on its commit",
+    )
+}
+
+/// A version that another tool pushed: images by the configured tags, and the configuration of this checkout.
+async fn foreign(
+    depot: &Depot,
+    config: &Config,
+    version: &str,
+    platform: Option<&Platform>,
+) -> Outcome<Release> {
+    let listing = list(&depot.client, &depot.repository).await.map_err(|error| {
+        let failure = Failure::failed(format!("listing the images in {}", depot.repository)).because(&error);
+        with_hint(failure, error.hint())
+    })?;
+    let wanted = version.strip_prefix('v').unwrap_or(version);
+    let tags: BTreeMap<String, String> =
+        config.services.keys().map(|name| (name.to_string(), config.tag.render(name, wanted))).collect();
+    let exists = |tag: &str| {
+        tag.rsplit_once('_').is_some_and(|(service, rest)| {
+            listing.images.get(rest).is_some_and(|services| services.contains(service))
+        })
+    };
+    let (there, missing): (Vec<_>, Vec<_>) = tags.iter().partition(|(_, tag)| exists(tag));
+    if there.is_empty() {
+        let mut known: Vec<String> =
+            archive::releases(depot).await?.iter().map(ToString::to_string).collect();
+        known.truncate(5);
+        let failure = Failure::invalid(format!("there is no release `{version}` in {}", depot.repository));
+        return Err(match known.is_empty() {
+            true => failure.hint("`bowline release` makes one"),
+            false => failure.hint(format!("the newest are {}", known.join(", "))),
+        });
+    }
+    if !missing.is_empty() {
+        let missing: Vec<&str> = missing.iter().map(|(_, tag)| tag.as_str()).collect();
+        return Err(Failure::invalid(format!("version `{version}` is not complete in {}", depot.repository))
+            .since(format!("these images are missing: {}", missing.join(", ")))
+            .hint("push them, or choose another version; nothing was touched"));
+    }
+    let platform = platform.cloned().unwrap_or_else(|| Platform::linux(std::env::consts::ARCH));
+    let store = open_cache()?;
+    let mut images = BTreeMap::new();
+    for (service, tag) in there {
+        let reference = depot.repository.tagged(tag);
+        let pulled = pull(&depot.client, &store, &reference, &platform).await.map_err(|error| {
+            with_hint(Failure::failed(format!("reading {reference}")).because(&error), error.hint())
+        })?;
+        let image = ReleasedImage {
+            id: pulled.image.id.clone(),
+            tag: tag.clone(),
+            changed: true,
+            built_in: version.to_owned(),
+            definition: None,
+            size: pulled.image.layers.iter().map(|layer| layer.size).sum(),
+        };
+        images.insert(service.clone(), image);
+    }
+    let collected = spec::collect(config, &Default::default())?;
+    let record = Record {
+        format: FORMAT,
+        project: config.project.clone(),
+        tag: format!("v{wanted}"),
+        version: wanted.to_owned(),
+        commit: String::new(),
+        previous: None,
+        images,
+        spec: collected.spec.digest(),
+        created: clock::now(),
+        changes: Vec::new(),
+    };
+    Ok(Release { record, spec: collected.spec })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_whole() {
+        let tag: Tag = "v5.0.2-b321acf".parse().unwrap();
+        for version in ["v5.0.2-b321acf", "5.0.2-b321acf", "v5.0.2", "5.0.2"] {
+            assert!(is_meant(&tag, version), "{version}");
+        }
+        for version in ["5.0.21", "5.0", "v5.0.2-b321ac", "0.2", ""] {
+            assert!(!is_meant(&tag, version), "{version}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! From a release in the registry to a target: what `plan`, `deploy`, `ship` and `rollback` have in common.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_core::event::Summary;
+use bowline_core::release::Revision;
+
+use super::Cancel;
+use super::apply::Source;
+use super::archive::Release;
+use super::choice;
+use super::deploy::{Deployment, Options, Proposal, propose};
+use super::depot::Depot;
+use super::goal::Goal;
+use super::host::{Host, compose_target};
+use crate::config::{ComposeTarget, Config};
+use crate::error::{Failure, Outcome};
+use crate::record::Recorder;
+use crate::ui::Ui;
+
+/// How a target is to be changed.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The target's name.
+    pub target: String,
+    /// The release by its version; none: the newest.
+    pub version: Option<String>,
+    /// Only these services of the compose file.
+    pub only: BTreeSet<String>,
+    /// Leave things as they are when it fails.
+    pub no_rollback: bool,
+    /// How long to wait for somebody else's lock.
+    pub patience: Duration,
+}
+
+/// A target connected to, with the registry that its releases come from.
+pub struct Delivery<'c> {
+    /// The configuration of today.
+    pub config: &'c Config,
+    /// The target in it.
+    pub target: &'c ComposeTarget,
+    /// The host.
+    pub host: Arc<Host>,
+    /// The registry.
+    pub depot: &'c Depot,
+}
+
+impl<'c> Delivery<'c> {
+    /// Connects to a target.
+    ///
+    /// # Errors
+    /// When there is no such target, or it cannot be reached.
+    pub async fn open(config: &'c Config, depot: &'c Depot, target: &str) -> Outcome<Self> {
+        let target = compose_target(config, target)?;
+        let host = Arc::new(Host::connect(config, target).await?);
+        Ok(Self { config, target, host, depot })
+    }
+
+    /// The goal of deploying a release.
+    pub fn goal(&self, release: &Release, verb: &str) -> Goal {
+        Goal::of_release(&release.record, release.spec.clone(), &self.depot.kept_as, verb)
+    }
+
+    /// The release that is meant.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn choose(&self, version: Option<&str>) -> Outcome<Release> {
+        let machine = self.host.engine.machine_without_disk().await;
+        let machine = machine.map_err(|error| self.host.failure("looking at", &error))?;
+        choice::find(self.depot, self.config, version, machine.engine.platform.as_ref()).await
+    }
+
+    /// What deploying would do. Changes nothing.
+    ///
+    /// # Errors
+    /// When the host does not answer or the release makes no sense there.
+    pub async fn plan(&self, goal: &Goal, only: &BTreeSet<String>) -> Outcome<Proposal> {
+        propose(&self.host, self.target, goal, only).await
+    }
+
+    /// Brings the target to the goal, or back.
+    ///
+    /// # Errors
+    /// See [`Deployment::run`].
+    pub async fn deploy(
+        &self,
+        ui: &Ui,
+        recorder: &Recorder,
+        goal: &Goal,
+        order: &Order,
+        verb: &'static str,
+    ) -> Outcome<Summary> {
+        let (repository, passing) = self.depot.seen_from(&self.host).await?;
+        let source = Source { repository, passing, credentials: self.depot.credentials.clone() };
+        let deployment = Deployment {
+            host: self.host.clone(),
+            target: self.target,
+            source: Some(source),
+            recorder,
+            ui,
+            options: Options {
+                verb,
+                no_rollback: order.no_rollback,
+                patience: order.patience,
+                only: order.only.clone(),
+            },
+            cancel: Cancel::on_signals(ui),
+        };
+        let summary = tokio::select! {
+            summary = deployment.run(goal) => summary,
+            lost = self.host.connection.wait_lost() => {
+                let failure = format!("changing {}", self.host.target);
+                Err(Failure::new(crate::error::FailureKind::Unreachable, failure)
+                    .because(&lost)
+                    .hint("the next deploy or rollback finishes or undoes what was begun; the services there run on"))
+            }
+        };
+        summary
+    }
+
+    /// The goal of going back: a named release, or the last revision of another release than the one that runs.
+    ///
+    /// # Errors
+    /// When there is nothing to go back to.
+    pub async fn goal_of_rollback(&self, version: Option<&str>) -> Outcome<Goal> {
+        let state = self.host.documents.state().await.map_err(|error| {
+            self.host.explain("reading what was deployed to", &error, error.is_unreachable(), error.hint())
+        })?;
+        let Some(newest) = state.newest() else {
+            return Err(Failure::invalid(format!("nothing was deployed to {} yet", self.host.target)));
+        };
+        let wanted = |revision: &&Revision| match version {
+            Some(version) => revision.release.as_deref().is_some_and(|release| {
+                let bare = version.strip_prefix('v').unwrap_or(version);
+                release == version || release.strip_prefix('v') == Some(bare) || core(release) == Some(bare)
+            }),
+            None => revision.release != newest.release,
+        };
+        if let Some(revision) = state.revisions.values().rev().find(wanted) {
+            return Goal::of_revision(&self.host, revision).await;
+        }
+        match version {
+            Some(version) => {
+                let release = self.choose(Some(version)).await?;
+                Ok(self.goal(&release, "rollback"))
+            }
+            None => Err(Failure::invalid(format!(
+                "{} has no earlier release to go back to",
+                self.host.target
+            ))
+            .hint(
+                "`bowline history` shows what ran there; `bowline rollback TARGET VERSION` takes any release",
+            )),
+        }
+    }
+}
+
+/// `5.0.2` of `v5.0.2-b321acf`.
+fn core(release: &str) -> Option<&str> {
+    let bare = release.strip_prefix('v').unwrap_or(release);
+    bare.split('-').next()
+}

@@ -1,0 +1,149 @@
+//! Where releases are kept: the configured registry, or the embedded one.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use bowline_core::reference::Repository;
+use bowline_oci::credential::Credentials;
+use bowline_oci::registry::{Client, Options};
+use bowline_registry::{OpenError, Store, serve};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::host::{Host, with_hint};
+use crate::config::Config;
+use crate::error::{Attempt, Failure, FailureKind, Outcome};
+use crate::record::state_directory;
+
+/// The host name under which images of the embedded registry are kept on hosts. Nothing is ever pulled by it.
+const EMBEDDED: &str = "bowline.local";
+
+/// An open registry.
+pub struct Depot {
+    /// Talks to it.
+    pub client: Client,
+    /// The one repository of all services, as this machine reaches it.
+    pub repository: Repository,
+    /// The repository in the names that images keep on hosts.
+    pub kept_as: Repository,
+    /// How to log in to registries.
+    pub credentials: Credentials,
+    /// The embedded registry's port, where it is the one.
+    port: Option<u16>,
+    /// Keeps the embedded registry up, where this process runs it.
+    _serving: Option<Serving>,
+}
+
+struct Serving {
+    _stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Where the embedded registry keeps its content.
+pub fn directory() -> PathBuf {
+    state_directory().join("registry")
+}
+
+/// Where the process that serves the embedded registry says its address.
+pub fn address_file() -> PathBuf {
+    state_directory().join("registry.address")
+}
+
+impl Depot {
+    /// Opens the registry that the configuration names. Without one, the embedded registry is served on a free port
+    /// of loopback for as long as this value lives, unless another process serves it already.
+    ///
+    /// # Errors
+    /// When the embedded registry's directory cannot be used.
+    pub async fn open(config: &Config) -> Outcome<Self> {
+        let credentials = Credentials::from_environment();
+        let client = Client::new(Options { credentials: credentials.clone(), ..Options::default() })
+            .attempt(|| "preparing to talk to registries".into())?;
+        if let Some(repository) = &config.repository {
+            let (repository, kept_as) = (repository.clone(), repository.clone());
+            return Ok(Self { client, repository, kept_as, credentials, port: None, _serving: None });
+        }
+        let (port, serving) = open_embedded().await?;
+        let name = config.project.clone();
+        let repository = Repository { registry: format!("127.0.0.1:{port}"), name: name.clone() };
+        let kept_as = Repository { registry: EMBEDDED.into(), name };
+        Ok(Self { client, repository, kept_as, credentials, port: Some(port), _serving: serving })
+    }
+
+    /// The repository as a host reaches it, and whether that name is good for this run only.
+    ///
+    /// # Errors
+    /// When the way back to this machine cannot be opened.
+    pub async fn seen_from(&self, host: &Host) -> Outcome<(Repository, bool)> {
+        let Some(port) = self.port else { return Ok((self.repository.clone(), false)) };
+        let there = host.connection.forward_back(port).await.map_err(|error| {
+            let failure = format!("opening a way from {} to the registry on this machine", host.target);
+            with_hint(Failure::new(FailureKind::Unreachable, failure).because(&error), error.hint())
+        })?;
+        let name = self.repository.name.clone();
+        Ok((Repository { registry: format!("127.0.0.1:{there}"), name }, true))
+    }
+}
+
+async fn open_embedded() -> Outcome<(u16, Option<Serving>)> {
+    let path = directory();
+    let opened = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&path).ok();
+        Store::open(&path)
+    });
+    match opened.await.attempt(|| "opening the embedded registry".into())? {
+        Ok(store) => {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let listener =
+                TcpListener::bind(address).await.attempt(|| "serving the embedded registry".into())?;
+            let port = listener.local_addr().attempt(|| "serving the embedded registry".into())?.port();
+            announce(port)?;
+            let (stop, stopped) = oneshot::channel::<()>();
+            let task = tokio::spawn(async move {
+                // Its end is the end of this run: whoever needed it has failed or is done.
+                let _ = serve(listener, store, stopped).await;
+            });
+            Ok((port, Some(Serving { _stop: stop, task })))
+        }
+        Err(OpenError::InUse { .. }) => Ok((announced().await?, None)),
+        Err(error) => {
+            Err(Failure::failed("opening the embedded registry").because(&error).hint(error.hint()))
+        }
+    }
+}
+
+/// Tells other processes of this machine where the embedded registry is served.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn announce(port: u16) -> Outcome<()> {
+    let (file, fresh) =
+        (address_file(), state_directory().join(format!("registry.address.{}", std::process::id())));
+    std::fs::write(&fresh, port.to_string())
+        .and_then(|()| std::fs::rename(&fresh, &file))
+        .attempt(|| format!("writing {}", file.display()))
+}
+
+/// Another process serves it: its port, once it answers there.
+async fn announced() -> Outcome<u16> {
+    for _ in 0..50 {
+        let port =
+            std::fs::read_to_string(address_file()).ok().and_then(|text| text.trim().parse::<u16>().ok());
+        if let Some(port) = port
+            && tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok()
+        {
+            return Ok(port);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    Err(Failure::failed("reaching the embedded registry")
+        .since(format!("another process uses {} but does not answer", directory().display()))
+        .hint("stop that process (`bowline registry serve`?) and try again"))
+}

@@ -1,0 +1,342 @@
+//! `release`: from a commit to a complete release in the registry.
+//!
+//! The tag is reserved first and makes the run resumable: a run that was cut off is taken up by the next one on the same
+//! commit. A release exists when its record does, and the record is written last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bowline_core::change::{Changed, History};
+use bowline_core::decision::Verdict;
+use bowline_core::event::{EventKind, Phase, ServiceSummary, Summary};
+use bowline_core::history::{Change, CommitId};
+use bowline_core::placeholder::Placeholders;
+use bowline_core::release::{FORMAT, Record, ReleasedImage};
+use bowline_core::service::ServiceName;
+use bowline_core::tag::Tag;
+use bowline_oci::push::{Item, Observer, Progress, push};
+
+use super::archive::{self, Release};
+use super::depot::Depot;
+use super::host::with_hint;
+use super::version::{DEADLINE, Request, Reserved, reserve};
+use super::{build, spec};
+use crate::build::change::{decide_all, definition};
+use crate::build::image::{BuiltImage, open_cache};
+use crate::cli::Context;
+use crate::clock;
+use crate::config::Config;
+use crate::error::{Attempt, Failure, Outcome};
+use crate::git::{ChangedPaths, Git};
+use crate::record::{PhaseResult, Recorder};
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Released {
+    /// There is a complete release for the commit.
+    Complete(Box<Release>),
+    /// A newer release contains the commit.
+    Superseded(Tag),
+    /// No title asks for a release.
+    Nothing,
+}
+
+/// Brings the commit's release about. What exists already is used.
+///
+/// # Errors
+/// The first step that fails; the next run on the same commit goes on from there.
+pub async fn release(
+    context: &Context,
+    recorder: &Recorder,
+    config: &Config,
+    depot: &Depot,
+    request: &Request,
+) -> Outcome<Released> {
+    let git = Git::open(&config.directory).await?;
+    let reserved = reserve_tag(context, recorder, request).await?;
+    let Some(tag) = &reserved.tag else {
+        return Ok(match reserved.decision.verdict {
+            Verdict::Superseded { by } => Released::Superseded(by.tag),
+            _ => Released::Nothing,
+        });
+    };
+    let reused = matches!(reserved.decision.verdict, Verdict::Reused { .. });
+    recorder.emit(EventKind::Tagged { tag: tag.to_string(), reused });
+    if reused && let Some(release) = archive::read(depot, &tag.to_string()).await? {
+        return Ok(Released::Complete(Box::new(release)));
+    }
+    warn_of_local_changes(&git, recorder).await?;
+    let previous = previous_release(depot, tag).await?;
+    let changed = decide_changes(&git, config, request, &reserved.commit, previous.as_ref()).await?;
+    let values = Placeholders::new(tag.number());
+    let built = build::build(context, recorder, config, &values, &changed).await?;
+    let images = push_images(context, recorder, config, depot, tag, &built, previous.as_ref()).await?;
+    let collected = spec::collect(config, &tracked_files(&git, config).await?)?;
+    for text in collected.warnings {
+        recorder.emit(EventKind::Warning { text });
+    }
+    let record = Record {
+        format: FORMAT,
+        project: config.project.clone(),
+        tag: tag.to_string(),
+        version: tag.number(),
+        commit: reserved.commit.to_string(),
+        previous: previous.as_ref().map(|previous| previous.record.tag.clone()),
+        images,
+        spec: collected.spec.digest(),
+        created: clock::now(),
+        changes: reserved.changes.iter().map(title).collect(),
+    };
+    let release = commit(recorder, depot, Release { record, spec: collected.spec }).await?;
+    Ok(Released::Complete(Box::new(release)))
+}
+
+fn title(change: &Change) -> String {
+    change.title.chars().take(500).collect()
+}
+
+async fn reserve_tag(context: &Context, recorder: &Recorder, request: &Request) -> Outcome<Reserved> {
+    let work = async {
+        let reserved = reserve(request, DEADLINE, |why| context.ui.faint(why)).await?;
+        let note = match &reserved.decision.verdict {
+            Verdict::New { tag, previous: Some(previous), .. } => format!("{tag}, after {}", previous.tag),
+            Verdict::New { tag, previous: None, .. } => format!("{tag}, the first"),
+            Verdict::Reused { tag, .. } => format!("{tag}, as before"),
+            Verdict::Superseded { by } => format!("superseded by {}", by.tag),
+            Verdict::Nothing { .. } => "nothing to release".into(),
+        };
+        Ok((reserved, PhaseResult { bytes: 0, note }))
+    };
+    recorder.phase(Phase::Version, work).await
+}
+
+/// What is built is what lies there, and the release says that it is the commit.
+async fn warn_of_local_changes(git: &Git, recorder: &Recorder) -> Outcome<()> {
+    let changes = git.local_changes().await?;
+    if let Some(first) = changes.first() {
+        let more = changes.len() - 1;
+        let text = format!(
+            "{}{} differs from the commit, and is built into this release as it is",
+            first.display(),
+            if more > 0 { format!(" (and {more} more)") } else { String::new() }
+        );
+        recorder.emit(EventKind::Warning { text });
+    }
+    Ok(())
+}
+
+/// The newest complete release below this one: what did not change since then need not be built.
+async fn previous_release(depot: &Depot, tag: &Tag) -> Outcome<Option<Release>> {
+    let releases = archive::releases(depot).await?;
+    for candidate in releases.iter().filter(|there| there.version() < tag.version()).take(5) {
+        if let Some(release) = archive::read(depot, &candidate.to_string()).await? {
+            return Ok(Some(release));
+        }
+    }
+    Ok(None)
+}
+
+async fn decide_changes(
+    git: &Git,
+    config: &Config,
+    request: &Request,
+    head: &CommitId,
+    previous: Option<&Release>,
+) -> Outcome<BTreeMap<ServiceName, Changed>> {
+    let Some(previous) = previous else {
+        return decide_all(config, &History::First, &BTreeMap::new());
+    };
+    let history = match previous.record.commit.parse::<CommitId>() {
+        Err(_) => History::Unknown("the previous release names no commit".into()),
+        Ok(commit) => match git.changed_paths(&request.remote, &commit, head).await? {
+            ChangedPaths::Unknown { reason } => History::Unknown(reason),
+            ChangedPaths::Known(paths) => History::Paths(below(git, config, paths)),
+        },
+    };
+    let definitions = previous
+        .record
+        .images
+        .iter()
+        .filter_map(|(name, image)| Some((name.parse().ok()?, image.definition)))
+        .collect();
+    decide_all(config, &history, &definitions)
+}
+
+/// Paths relative to the repository's top, as paths relative to the configuration's directory. Those outside of it keep
+/// a leading `../`, so that no input of this project means them.
+fn below(git: &Git, config: &Config, paths: BTreeSet<String>) -> BTreeSet<String> {
+    let prefix = prefix(git, config);
+    paths
+        .into_iter()
+        .map(|path| match Path::new(&path).strip_prefix(&prefix) {
+            Ok(relative) => relative.to_string_lossy().into_owned(),
+            Err(_) => format!("../{path}"),
+        })
+        .collect()
+}
+
+/// The configuration's directory, relative to the repository's top.
+fn prefix(git: &Git, config: &Config) -> PathBuf {
+    let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (top, own) = (canonical(git.directory()), canonical(&config.directory));
+    own.strip_prefix(&top).map(Path::to_owned).unwrap_or_default()
+}
+
+async fn tracked_files(git: &Git, config: &Config) -> Outcome<BTreeSet<PathBuf>> {
+    let prefix = prefix(git, config);
+    let files = git.tracked_files(&prefix).await?;
+    Ok(files.into_iter().filter_map(|path| path.strip_prefix(&prefix).map(Path::to_owned).ok()).collect())
+}
+
+/// Pushes what was built and gives every service its tag: the new image's, or the one it keeps.
+async fn push_images(
+    context: &Context,
+    recorder: &Recorder,
+    config: &Config,
+    depot: &Depot,
+    tag: &Tag,
+    built: &BTreeMap<ServiceName, BuiltImage>,
+    previous: Option<&Release>,
+) -> Outcome<BTreeMap<String, ReleasedImage>> {
+    let work = async {
+        let mut images = BTreeMap::new();
+        let mut items = Vec::new();
+        let kept_before =
+            |name: &ServiceName| previous.and_then(|release| release.record.images.get(name.as_str()));
+        for service in config.services.values() {
+            let service_tag = config.tag.render(&service.name, &tag.number());
+            let image = match (built.get(&service.name), kept_before(&service.name)) {
+                (Some(built), before) => {
+                    let size = built.image.layers.iter().map(|layer| layer.size).sum();
+                    items.push(Item {
+                        name: service.name.to_string(),
+                        image: built.image.clone(),
+                        base: built.base.clone(),
+                        tags: vec![service_tag.clone()],
+                    });
+                    ReleasedImage {
+                        id: built.id.clone(),
+                        tag: service_tag,
+                        changed: before.is_none_or(|before| before.id != built.id),
+                        built_in: tag.to_string(),
+                        definition: Some(definition(config, service)),
+                        size,
+                    }
+                }
+                (None, Some(before)) => {
+                    keep(depot, before, &service_tag).await?;
+                    recorder.emit(EventKind::ImageReady {
+                        service: service.name.to_string(),
+                        digest: before.id.manifest.to_string(),
+                        how: "kept".into(),
+                        changed: false,
+                    });
+                    ReleasedImage { tag: service_tag, changed: false, ..before.clone() }
+                }
+                (None, None) => {
+                    return Err(Failure::failed(format!("releasing {}", service.name))
+                        .since("it was neither built nor part of the previous release"));
+                }
+            };
+            images.insert(service.name.to_string(), image);
+        }
+        let (sent, skipped) = push_items(context, depot, items).await?;
+        let note = format!("{} sent, {} there already", bytes(sent), bytes(skipped));
+        Ok((images, PhaseResult { bytes: sent, note }))
+    };
+    recorder.phase(Phase::Push, work).await
+}
+
+async fn push_items(context: &Context, depot: &Depot, items: Vec<Item>) -> Outcome<(u64, u64)> {
+    if items.is_empty() {
+        return Ok((0, 0));
+    }
+    let store = open_cache()?;
+    let bar = context.ui.bytes_bar("push", 0);
+    let moved = Arc::new(AtomicU64::new(0));
+    let (shown, counter) = (bar.clone(), moved.clone());
+    let observer: Observer = Arc::new(move |progress| match progress {
+        Progress::Started { bytes, .. } => shown.inc_length(bytes),
+        Progress::Sent { bytes, .. } => {
+            counter.fetch_add(bytes, Ordering::Relaxed);
+            shown.inc(bytes);
+        }
+        Progress::Skipped { bytes, .. } => shown.inc(bytes),
+        Progress::Done { .. } => {}
+    });
+    // Tags may move until the record exists: what an interrupted run left under them was never a release.
+    let report = push(&depot.client, &store, &depot.repository, &items, true, &observer).await;
+    bar.finish_and_clear();
+    let report = report.map_err(|error| {
+        let failure = Failure::failed(format!("pushing to {}", depot.repository)).because(&error);
+        with_hint(
+            failure,
+            error.hint().or_else(|| Some("run it again: what was sent is not sent twice".into())),
+        )
+    })?;
+    Ok((report.sent(), report.images.iter().map(|image| image.skipped).sum()))
+}
+
+/// Gives an image that did not change its tag of this release: one request, nothing moved.
+async fn keep(depot: &Depot, image: &ReleasedImage, tag: &str) -> Outcome<()> {
+    let reference = depot.repository.at(image.id.manifest);
+    let attempt = || format!("keeping {} as {tag}", image.tag);
+    let fetched = depot.client.get_manifest(&reference).await.attempt(attempt)?;
+    let manifest = fetched.ok_or_else(|| {
+        Failure::failed(attempt())
+            .since(format!("{reference} is gone from the registry"))
+            .hint("somebody deleted it there: change a file of that service, or remove its inputs, to build it again")
+    })?;
+    let written = depot
+        .client
+        .put_manifest(&depot.repository, tag, &manifest.descriptor.media_type, &manifest.bytes, true)
+        .await;
+    written.map(drop).attempt(attempt)
+}
+
+/// The commit point. Of several runs on one commit one wins; the tags follow its record.
+async fn commit(recorder: &Recorder, depot: &Depot, release: Release) -> Outcome<Release> {
+    let work = async {
+        let ours = release.record.clone();
+        let committed = archive::commit(depot, release).await?;
+        let foreign = committed.record.created != ours.created || committed.record.images != ours.images;
+        if foreign {
+            for image in committed.record.images.values() {
+                keep(depot, image, &image.tag).await?;
+            }
+        }
+        let note = match foreign {
+            true => format!("{}, by a run that was faster", committed.record.tag),
+            false => committed.record.tag.clone(),
+        };
+        Ok((committed, PhaseResult { bytes: 0, note }))
+    };
+    recorder.phase(Phase::Commit, work).await
+}
+
+/// A number of bytes for people.
+pub fn bytes(bytes: u64) -> String {
+    indicatif::HumanBytes(bytes).to_string()
+}
+
+/// The summary of a run that released and deployed nothing.
+pub fn summarise(recorder: &Recorder, record: &Record) -> Summary {
+    let services = record.images.iter().map(|(name, image)| {
+        let summary = ServiceSummary {
+            changed: image.changed,
+            digest: Some(image.id.manifest.to_string()),
+            state: "released".into(),
+        };
+        (name.clone(), summary)
+    });
+    Summary {
+        ok: true,
+        tag: Some(record.tag.clone()),
+        target: None,
+        services: services.collect(),
+        phases: recorder.phases(),
+        seconds: recorder.seconds(),
+    }
+}
