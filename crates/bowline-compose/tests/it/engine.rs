@@ -14,3 +14,18 @@ async fn a_machine_is_described_near_and_far() {
         assert!(engine.images().await.unwrap().is_empty());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_dies_is_said_and_found_again() {
+    let Some(host) = Host::start("e-kill") else { return };
+    for engine in [near(&host).await, far(&host).await] {
+        host.kill_engine();
+        let begin = std::time::Instant::now();
+        let error = engine.containers("chat").await.unwrap_err();
+        assert!(error.is_unreachable(), "{error}");
+        assert!(begin.elapsed() < std::time::Duration::from_secs(5));
+        assert!(error.hint().is_some());
+        host.start_engine();
+        assert!(engine.containers("chat").await.unwrap().0.is_empty());
+    }
+}

@@ -5,7 +5,7 @@ use bowline_compose::document::Documents;
 use bowline_compose::engine::{Credential, Engine, EngineError, Progress, Writer};
 use bowline_compose::lease::Lease;
 use bowline_core::reference::Reference;
-use bowline_testkit::host::Host;
+use bowline_testkit::host::{self, Host};
 use bowline_testkit::image;
 use bowline_testkit::registry::{self, PASSWORD, USER};
 
@@ -89,5 +89,31 @@ async fn a_far_engine_pulls_from_our_loopback_and_keeps_no_password() {
     writer.pull(&image, Some(&password(PASSWORD)), |_| {}).await.unwrap();
     assert_eq!(engine.images().await.unwrap().len(), 1);
     assert_eq!(host.ssh("ls -A /root/.docker 2>/dev/null || true"), "");
+    lease.release().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_said_and_leaves_what_was_there() {
+    let options = host::Options { disk: Some("48M".into()), ..Default::default() };
+    let (Some(small), Some(large)) = (Host::start_with("i-full", &options), Host::start("i-large")) else {
+        return;
+    };
+    let Some(registry) = registry::start_docker_registry_on(large.gateway()) else { return };
+    let name = registry.repository("big:1");
+    if image::scratch(&name).payload(80 << 20, 7).make(large.docker_host()).is_none() {
+        return;
+    }
+    if image::scratch("old:1").make(small.docker_host()).is_none() {
+        return;
+    }
+    large.docker(["push", "-q", &name]);
+    let engine = far(&small).await;
+    let free = engine.machine().await.unwrap().engine.disk_free.unwrap();
+    assert!(free < 48 << 20, "{free}");
+    let (lease, writer) = writer(&engine).await;
+    let error = writer.pull(&name.parse().unwrap(), None, |_| {}).await.unwrap_err();
+    assert!(matches!(error, EngineError::NoSpace { .. }), "{error}");
+    assert!(error.hint().unwrap().contains("prune"));
+    assert_eq!(engine.images().await.unwrap().len(), 1);
     lease.release().await.unwrap();
 }
