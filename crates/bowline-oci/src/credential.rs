@@ -244,12 +244,7 @@ fn entry<'a>(auths: &'a BTreeMap<String, Auth>, key: &str, repository: &str) -> 
         let rest = entry.strip_prefix("https://").or_else(|| entry.strip_prefix("http://")).unwrap_or(entry);
         rest.split('/').next().unwrap_or_default().to_owned()
     };
-    auths.iter().find(|(entry, _)| !entry.contains('/') || entry.contains("://")).and_then(|_| {
-        auths
-            .iter()
-            .find(|(entry, _)| entry.contains("://") && host(entry) == host(key))
-            .map(|(_, auth)| auth)
-    })
+    auths.iter().find(|(entry, _)| entry.contains("://") && host(entry) == host(key)).map(|(_, auth)| auth)
 }
 
 impl Auth {

@@ -52,7 +52,8 @@ async fn credentials_come_from_everywhere_that_aws_tools_look() {
     let off = ("AWS_EC2_METADATA_DISABLED", "true");
     let aws = Aws::start().await;
     let container = format!("{}/container", aws.url());
-    let cases: [(&str, &Path, Vec<(&str, &str)>); 5] = [
+    type Case<'a> = (&'a str, &'a Path, Vec<(&'a str, &'a str)>);
+    let cases: [Case<'_>; 5] = [
         ("", empty.path(), KEYS.to_vec()),
         ("PROFILE", home.path(), vec![("AWS_PROFILE", "team"), off]),
         (

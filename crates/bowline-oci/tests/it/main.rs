@@ -9,8 +9,11 @@
 )]
 
 mod aws;
+mod base;
+mod conform;
 mod ecr;
 mod fault;
 mod image;
+mod login;
 mod place;
 mod record;
