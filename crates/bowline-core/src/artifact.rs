@@ -82,6 +82,9 @@ pub enum Unknown {
     /// A jar that only other jars use.
     #[error("its manifest names no Main-Class, so `java -jar` cannot run it")]
     NotRunnable,
+    /// A Python package, which an engine would have to install.
+    #[error("it is a Python wheel, which does not say what to start")]
+    Wheel,
     /// An ELF file that is no program.
     #[error("it is {0}, not a program")]
     NotAProgram(&'static str),
@@ -112,6 +115,10 @@ impl Unknown {
             Self::NotRunnable => {
                 "point `artifact` at the jar that the application plugin makes (Spring Boot: the one without `-plain`), \
                  or write a Dockerfile and name it with `dockerfile`"
+            }
+            Self::Wheel => {
+                "write a Dockerfile with `COPY dist/*.whl /` and `RUN pip install /*.whl`, or let the build make a zip \
+                 application (python -m zipapp), which needs no engine"
             }
             Self::NoStart => {
                 "add a `start` script to package.json, or write a Dockerfile and name it with `dockerfile`"

@@ -66,9 +66,15 @@ fn archive(file: File) -> Result<Artifact, InspectError> {
         Err(error) => return Err(InspectError::Archive(error)),
     };
     let Some(manifest) = entry(&mut archive, "META-INF/MANIFEST.MF", TEXT) else {
-        let zipapp = archive.index_for_name("__main__.py").is_some();
-        let unknown = if script { Unknown::Nothing } else { Unknown::NotRunnable };
-        return if zipapp { Ok(Artifact::Zipapp) } else { Err(InspectError::Unknown(unknown)) };
+        return if archive.index_for_name("__main__.py").is_some() {
+            Ok(Artifact::Zipapp)
+        } else if holds(&archive, ".dist-info/WHEEL") {
+            Err(InspectError::Unknown(Unknown::Wheel))
+        } else if holds(&archive, ".class") {
+            Err(InspectError::Unknown(Unknown::NotRunnable))
+        } else {
+            Err(InspectError::Unknown(Unknown::Nothing))
+        };
     };
     let manifest = Manifest::parse(&String::from_utf8_lossy(&manifest));
     if manifest.main_class.is_none() {
@@ -81,6 +87,11 @@ fn archive(file: File) -> Result<Artifact, InspectError> {
         .filter_map(|head| java_version(&head))
         .max();
     Ok(Artifact::Jar { java })
+}
+
+/// Whether an entry's name ends like this.
+fn holds(archive: &ZipArchive<File>, end: &str) -> bool {
+    archive.file_names().any(|name| name.is_ok_and(|name| name.ends_with(end)))
 }
 
 fn entry(archive: &mut ZipArchive<File>, name: &str, most: u64) -> Option<Vec<u8>> {
@@ -162,6 +173,14 @@ mod tests {
                 "its manifest names no Main-Class, so `java -jar` cannot run it",
             ),
             (zipped(b"#!/usr/bin/env python3\n", &[("__main__.py", b"")]), "Python zip application"),
+            (
+                zipped(b"", &[("shop/x.py", b""), ("shop-1.dist-info/WHEEL", b"")]),
+                "it is a Python wheel, which does not say what to start",
+            ),
+            (
+                zipped(b"", &[("a/B.class", b"")]),
+                "its manifest names no Main-Class, so `java -jar` cannot run it",
+            ),
             (b"PK\x03\x04 and no more".to_vec(), "opening it as a zip archive"),
             (
                 b"#!/bin/sh\necho".to_vec(),

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use bowline_core::digest::Digest;
 use bowline_testkit::registry::{Registry, start_docker_registry};
+use bowline_testkit::repository::{Origin, Repository};
 use bowline_testkit::skip::{missing_program, skip};
 
 /// The command of the story, with what this machine needs to work without a network.
@@ -183,6 +184,8 @@ fn docker_archive(folder: &Path, root: &Path) -> PathBuf {
 /// A repository with the project in it, its services' base in a registry, and room for Bowline's own files.
 struct Shop {
     folder: tempfile::TempDir,
+    clone: Repository,
+    _origin: Origin,
     _registry: Registry,
 }
 
@@ -192,21 +195,17 @@ impl Shop {
         let registry = start_docker_registry()?;
         let folder = tempfile::tempdir().unwrap();
         let runtime = push_runtime(&registry, &folder.path().join("runtime"));
-        let shop = Self { folder, _registry: registry };
+        let origin = Origin::new();
+        let clone = origin.clone_full();
         for (path, content) in project(&runtime) {
-            shop.write(&path, &content);
+            clone.write(&path, &content);
         }
-        shop.write("bowline.toml", &configuration());
-        Some(shop)
+        clone.write("bowline.toml", configuration());
+        Some(Self { folder, clone, _origin: origin, _registry: registry })
     }
 
     fn path(&self, path: &str) -> PathBuf {
-        self.folder.path().join("shop").join(path)
-    }
-
-    fn write(&self, path: &str, content: &str) {
-        std::fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
-        std::fs::write(self.path(path), content).unwrap();
+        self.clone.path().join(path)
     }
 
     /// The file of the topmost layer of an image in Bowline's cache.
@@ -220,12 +219,18 @@ impl Shop {
         blob(manifest["layers"].as_array().unwrap().last().unwrap()["digest"].as_str().unwrap())
     }
 
-    fn build(&self, arguments: &[&str]) -> serde_json::Value {
+    /// Runs Bowline with `--json` and gives the summary.
+    fn bowline(&self, arguments: &[&str]) -> serde_json::Value {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bowline"));
-        command.arg("-C").arg(self.path("")).args(["--json", "build"]).args(arguments);
+        command.arg("-C").arg(self.clone.path()).arg("--json").args(arguments);
+        command.envs(self.clone.environment());
         command.env("BOWLINE_STATE", self.folder.path().join("state"));
         command.env("BOWLINE_CACHE", self.folder.path().join("cache"));
         serde_json::from_str(run(&mut command).lines().last().unwrap()).unwrap()
+    }
+
+    fn build(&self, arguments: &[&str]) -> serde_json::Value {
+        self.bowline(&[&["build"], arguments].concat())
     }
 }
 
