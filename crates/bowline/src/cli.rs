@@ -11,7 +11,7 @@ use crate::ui::Ui;
 
 /// From a merged change to healthy containers.
 #[derive(Debug, Parser)]
-#[command(name = "bowline", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "bowline", version, max_term_width = 100)]
 pub struct Cli {
     /// Run as if started in this directory
     #[arg(
@@ -124,4 +124,14 @@ pub fn wait<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
         .build()
         .map_err(|error| Failure::failed("starting the runtime").because(&error))?
         .block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        Cli::command().debug_assert();
+    }
 }

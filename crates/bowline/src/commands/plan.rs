@@ -18,6 +18,7 @@ pub struct PlanArgs {
     /// The target, as bowline.toml names it
     pub target: String,
     /// The release (else the newest that is complete): v1.2.3-0a1b2c3 or 1.2.3
+    #[arg(id = "release", value_name = "VERSION")]
     pub version: Option<String>,
     /// Only this service of the compose file; may be given several times
     #[arg(long = "service", short = 's', value_name = "SERVICE")]

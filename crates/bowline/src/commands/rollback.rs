@@ -17,6 +17,7 @@ pub struct RollbackArgs {
     /// The target, as bowline.toml names it
     pub target: String,
     /// The release (else the one that ran before): v1.2.3-0a1b2c3 or 1.2.3
+    #[arg(id = "release", value_name = "VERSION")]
     pub version: Option<String>,
     /// How it is done
     #[command(flatten)]
