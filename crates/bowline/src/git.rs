@@ -4,6 +4,7 @@
 //! pushed by id. No local tag, reference, shallow boundary or configuration is ever changed. History that a shallow clone
 //! lacks is fetched into a bare repository of our own ([`history`]).
 
+mod branch;
 mod difference;
 mod error;
 mod history;

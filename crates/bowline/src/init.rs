@@ -20,6 +20,7 @@ mod service;
 mod spring;
 pub mod text;
 pub mod tree;
+pub mod workflow;
 mod workspace;
 
 use proposal::Proposal;

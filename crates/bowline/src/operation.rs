@@ -16,5 +16,6 @@ pub mod run;
 mod sight;
 pub mod spec;
 pub mod version;
+pub mod workflow;
 
 pub use drive::Cancel;

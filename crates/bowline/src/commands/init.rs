@@ -2,18 +2,26 @@
 
 use clap::Args;
 
-use crate::cli::Context;
+use crate::cli::{Context, wait};
+use crate::config::FILE;
 use crate::error::Outcome;
 use crate::init::proposal::{Proposal, Service, Sure};
 use crate::operation::init::init;
+use crate::operation::workflow;
 use crate::ui::printable;
 
 /// What `init` takes.
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// Replace a bowline.toml that is there
+    /// Replace what is there already; with --github the workflow alone
     #[arg(long)]
     force: bool,
+    /// Write the GitHub workflow that ships every merge, and bowline.toml where there is none
+    #[arg(long)]
+    github: bool,
+    /// The target that the workflow ships to, where there are several
+    #[arg(long, requires = "github")]
+    target: Option<String>,
 }
 
 /// Writes the file and says what was guessed, from what, and what is unsure.
@@ -21,6 +29,36 @@ pub struct InitArgs {
 /// # Errors
 /// Kind `Invalid`: there is one already, or nothing was found.
 pub fn run(context: &Context, args: &InitArgs) -> Outcome<()> {
+    if args.github {
+        return github(context, args);
+    }
+    configuration(context, args)
+}
+
+/// The workflow, and before it the configuration where there is none: one that is there is not touched, for by now
+/// it is the user's.
+fn github(context: &Context, args: &InitArgs) -> Outcome<()> {
+    if !context.directory.join(FILE).exists() {
+        configuration(context, args)?;
+    }
+    let written = wait(workflow::write(&context.directory, args.target.as_deref(), args.force))?;
+    let path = written.path.display().to_string();
+    let (target, remarks) = (&written.workflow.target, written.workflow.remarks());
+    if context.ui.json {
+        context
+            .ui
+            .data(&serde_json::json!({ "ok": true, "path": path, "target": target, "remarks": remarks }));
+        return Ok(());
+    }
+    let branch = &written.workflow.branch;
+    context.ui.done(printable(&format!("{path}: ships {target} on every push to {branch}")));
+    for remark in remarks {
+        context.ui.say(format!("  ? {}", printable(&remark)));
+    }
+    Ok(())
+}
+
+fn configuration(context: &Context, args: &InitArgs) -> Outcome<()> {
     let written = init(&context.directory, args.force)?;
     let path = written.path.display().to_string();
     if context.ui.json {

@@ -9,3 +9,4 @@ mod gradle;
 mod init;
 mod slack;
 mod version;
+mod workflow;
