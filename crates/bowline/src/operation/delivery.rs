@@ -121,7 +121,8 @@ impl<'c> Delivery<'c> {
         summary
     }
 
-    /// The goal of going back: a named release, or the last revision of another release than the one that runs.
+    /// The goal of going back: a named release; or, after a run that did not end, what was there before it; else the
+    /// last revision of another release than the one that runs.
     ///
     /// # Errors
     /// When there is nothing to go back to.
@@ -132,6 +133,9 @@ impl<'c> Delivery<'c> {
         let Some(newest) = state.newest() else {
             return Err(Failure::invalid(format!("nothing was deployed to {} yet", self.host.target)));
         };
+        if version.is_none() && !state.intents.is_empty() {
+            return Goal::of_revision(&self.host, newest).await;
+        }
         let wanted = |revision: &&Revision| match version {
             Some(version) => revision.release.as_deref().is_some_and(|release| {
                 let bare = version.strip_prefix('v').unwrap_or(version);

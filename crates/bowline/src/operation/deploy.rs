@@ -251,6 +251,12 @@ impl Deployment<'_> {
                 let name = base.release.clone().unwrap_or_else(|| "what was there before".into());
                 Err(failure.hint(format!("{name} runs again; the cause is above")))
             }
+            Err(error) if matches!(error.kind, FailureKind::Unreachable | FailureKind::Locked) => {
+                // Nothing is lost: the journal says what was meant, and whoever comes next goes on from what is there.
+                Err(Failure { kind: error.kind, ..failure }
+                    .since(format!("going back was cut off: {error}"))
+                    .hint("the next deploy or rollback finishes or undoes what was begun"))
+            }
             Err(error) => Err(self.stranded(goal, &base, &evidence, &error).await),
         }
     }
@@ -401,12 +407,28 @@ impl Deployment<'_> {
             by: goal.by.clone(),
             spec,
             files: desired.files.iter().map(|(path, file)| (path.clone(), file.digest())).collect(),
-            images: goal.images.clone(),
+            images: self.deployed_images(goal, desired, base),
             services,
             milliseconds: u64::try_from(Duration::from_secs_f64(self.recorder.seconds()).as_millis())
                 .unwrap_or(u64::MAX),
         };
         self.noted(self.host.documents.commit(lease.authority(), &revision, &goal.spec).await)
+    }
+
+    /// Our images after this deploy: with `--service`, all others are still those of the revision before.
+    fn deployed_images(
+        &self,
+        goal: &Goal,
+        desired: &Desired,
+        base: Option<&Revision>,
+    ) -> BTreeMap<String, DeployImage> {
+        let Some(base) = base.filter(|_| !self.options.only.is_empty()) else { return goal.images.clone() };
+        let mut images = base.images.clone();
+        let deployed = self.options.only.iter().filter_map(|name| desired.services.get(name)?.ours.as_ref());
+        for ours in deployed {
+            images.extend(goal.images.get(ours).map(|image| (ours.clone(), image.clone())));
+        }
+        images
     }
 
     /// What was meant is done or undone: the journal's pages of this run, and of interrupted ones, go.
