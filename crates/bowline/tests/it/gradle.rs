@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bowline_core::digest::Digest;
+use bowline_testkit::host::Host;
 use bowline_testkit::registry::{Registry, start_docker_registry};
 use bowline_testkit::repository::{Origin, Repository};
 use bowline_testkit::skip::{missing_program, skip};
@@ -220,17 +221,18 @@ impl Shop {
     }
 
     /// Runs Bowline with `--json` and gives the summary.
-    fn bowline(&self, arguments: &[&str]) -> serde_json::Value {
+    fn bowline(&self, arguments: &[&str], host: Option<&Host>) -> serde_json::Value {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bowline"));
         command.arg("-C").arg(self.clone.path()).arg("--json").args(arguments);
         command.envs(self.clone.environment());
         command.env("BOWLINE_STATE", self.folder.path().join("state"));
         command.env("BOWLINE_CACHE", self.folder.path().join("cache"));
+        command.envs(host.map(|host| ("BOWLINE_SSH_CONFIG", host.ssh_config())));
         serde_json::from_str(run(&mut command).lines().last().unwrap()).unwrap()
     }
 
     fn build(&self, arguments: &[&str]) -> serde_json::Value {
-        self.bowline(&[&["build"], arguments].concat())
+        self.bowline(&[&["build"], arguments].concat(), None)
     }
 }
 
@@ -255,4 +257,66 @@ fn jars_with_the_version_in_their_names_become_images_without_it() {
         second["services"]["user"]["digest"].is_string() && second["services"]["chat"].is_null(),
         "{second}"
     );
+}
+
+const COMPOSE: &str = r#"services:
+  user:
+    image: main-service_user:latest
+    restart: always
+    ports: ["8081:8010"]
+  chat:
+    image: main-service_chat:latest
+    restart: always
+    ports: ["8082:8010"]
+"#;
+
+/// Asks a service on the host, as a browser would.
+fn get(host: &Host, port: u16) -> String {
+    run(Command::new("curl")
+        .args(["-sS", "--max-time", "10"])
+        .arg(format!("http://{}:{port}/", host.address())))
+}
+
+/// The container of a service and the image that it runs.
+fn container(host: &Host, service: &str) -> String {
+    let filter = format!("label=com.docker.compose.service={service}");
+    let id = host.docker(["ps", "--quiet", "--no-trunc", "--filter", &filter]);
+    assert_eq!(id.lines().count(), 1, "{service}: {id}");
+    host.docker(["inspect", "--format", "{{.Id}} {{.Image}} {{.State.StartedAt}}", id.trim()])
+}
+
+#[test]
+fn the_story_is_shipped_to_a_far_host_and_one_change_replaces_one_service() {
+    let Some(shop) = Shop::new() else { return };
+    let Some(host) = Host::start("gradle") else { return };
+    let directory = shop.folder.path().join("far");
+    std::fs::create_dir_all(&directory).unwrap();
+    let target = format!(
+        "\n[targets.box]\ncompose = \"docker-compose-prod.yaml\"\nhost = \"ssh://{}\"\ndirectory = \"{}\"\n\
+         project = \"main-service\"\n",
+        host.name(),
+        directory.display()
+    );
+    shop.clone.write("docker-compose-prod.yaml", COMPOSE).write("bowline.toml", configuration() + &target);
+    shop.clone.commit("[minor] first");
+    shop.clone.push();
+
+    let first = shop.bowline(&["ship", "box"], Some(&host));
+    assert_eq!(first["ok"], true, "{first}");
+    assert_eq!((get(&host, 8081), get(&host, 8082)), ("user says one\n".into(), "chat says one\n".into()));
+    let (user, chat) = (container(&host, "user"), container(&host, "chat"));
+
+    shop.clone.merge_pull(7, "[patch] users are greeted anew", |clone| {
+        let path = "shop-user-service/src/main/java/com/shop/user/UserApplication.java";
+        clone.write(path, application("user", "User", "two"));
+    });
+    shop.clone.push();
+    let second = shop.bowline(&["ship", "box"], Some(&host));
+    assert_eq!(second["ok"], true, "{second}");
+    assert_ne!(second["tag"], first["tag"]);
+    assert_eq!((get(&host, 8081), get(&host, 8082)), ("user says two\n".into(), "chat says one\n".into()));
+    assert_ne!(container(&host, "user"), user);
+    assert_eq!(container(&host, "chat"), chat);
+    assert_eq!(second["services"]["user"]["changed"], true, "{second}");
+    assert_eq!(second["services"]["chat"]["changed"], false, "{second}");
 }
