@@ -52,6 +52,12 @@ pub enum Verb {
     Rollback(commands::rollback::RollbackArgs),
     /// The embedded registry
     Registry(commands::registry::RegistryArgs),
+    /// Show what runs on a target
+    Status(commands::status::StatusArgs),
+    /// Show what ran on a target before, and how it came to be
+    History(commands::history::HistoryArgs),
+    /// Show who may change a target, or take that away in an emergency
+    Lock(commands::lock::LockArgs),
     /// Print the completion script for a shell
     Completions(commands::completions::CompletionsArgs),
     /// Say which version comes next and why; write nothing
@@ -106,6 +112,9 @@ fn dispatch(context: &Context, verb: Verb) -> Outcome<ExitCode> {
         Verb::Ship(args) => wait(commands::ship::run(context, args)),
         Verb::Rollback(args) => wait(commands::rollback::run(context, args)),
         Verb::Registry(args) => wait(commands::registry::run(context, args)),
+        Verb::Status(args) => return wait(commands::status::run(context, args)),
+        Verb::History(args) => wait(commands::history::run(context, args)),
+        Verb::Lock(args) => wait(commands::lock::run(context, args)),
         Verb::Completions(args) => commands::completions::run(args, &mut Cli::command()),
         Verb::Schema => commands::schema::run(context),
         Verb::Man => commands::man::run(Cli::command()),

@@ -3,7 +3,9 @@
 pub mod build;
 pub mod completions;
 pub mod deploy;
+pub mod history;
 pub mod init;
+pub mod lock;
 pub mod man;
 pub mod plan;
 pub mod registry;
@@ -11,4 +13,5 @@ pub mod release;
 pub mod rollback;
 pub mod schema;
 pub mod ship;
+pub mod status;
 pub mod version;

@@ -9,12 +9,15 @@ pub mod deploy;
 pub mod depot;
 mod drive;
 pub mod goal;
+pub mod history;
 pub mod host;
 pub mod init;
+pub mod lock;
 pub mod release;
 pub mod run;
 mod sight;
 pub mod spec;
+pub mod status;
 pub mod version;
 pub mod workflow;
 

@@ -2,6 +2,7 @@
 
 pub mod event;
 pub mod plan;
+pub mod table;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};

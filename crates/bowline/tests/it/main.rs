@@ -8,5 +8,7 @@ mod git;
 mod gradle;
 mod init;
 mod slack;
+mod stage;
+mod standing;
 mod version;
 mod workflow;

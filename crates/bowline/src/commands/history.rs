@@ -1,0 +1,74 @@
+//! `bowline history`: what ran on a target before.
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::cli::Context;
+use crate::config::Config;
+use crate::error::Outcome;
+use crate::operation::history::{Entry, observe};
+use crate::operation::host::{Host, compose_target};
+use crate::ui::event::elapsed;
+use crate::ui::table;
+
+/// What `history` takes.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// The target's name in bowline.toml
+    target: String,
+    /// How many entries to show at most
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+}
+
+/// Shows a target's revisions and setbacks, newest first.
+///
+/// # Errors
+/// When the target cannot be reached.
+pub async fn run(context: &Context, args: HistoryArgs) -> Outcome<()> {
+    let config = Config::load(&context.directory)?;
+    let target = compose_target(&config, &args.target)?;
+    let host = Host::connect(&config, target).await?;
+    let entries = observe(&host).await?;
+    let shown = entries.len().min(args.limit);
+    let entries: Vec<&Entry> = entries.iter().take(args.limit).collect();
+    if context.ui.json {
+        context.ui.data(&serde_json::json!({ "target": host.target, "entries": entries }));
+        return Ok(());
+    }
+    if shown == 0 {
+        context.ui.say(format_args!("nothing was deployed to {} yet", host.target));
+        return Ok(());
+    }
+    let rows: Vec<_> = entries.iter().map(|entry| row(entry)).collect();
+    context.ui.print(&table::render(&["#", "RELEASE", "WHEN (UTC)", "BY", "HOW", "TOOK", "CHANGED"], &rows));
+    Ok(())
+}
+
+fn row(entry: &Entry) -> Vec<String> {
+    let release = |release: &Option<String>| release.clone().unwrap_or_else(|| "-".into());
+    let when = |at: &Timestamp| at.strftime("%Y-%m-%d %H:%M:%S").to_string();
+    match entry {
+        Entry::Revision { number, release: tag, at, by, verb, seconds, changed, .. } => vec![
+            number.to_string(),
+            release(tag),
+            when(at),
+            by.clone(),
+            verb.clone(),
+            elapsed(*seconds),
+            if changed.is_empty() { "nothing".into() } else { changed.join(", ") },
+        ],
+        Entry::Setback { release: tag, at, subject, cause, base, .. } => {
+            let back = base.map(|base| format!("; went back to {base}")).unwrap_or_default();
+            vec![
+                "-".into(),
+                release(tag),
+                when(at),
+                String::new(),
+                "failed".into(),
+                String::new(),
+                format!("{subject}: {cause}{back}"),
+            ]
+        }
+    }
+}

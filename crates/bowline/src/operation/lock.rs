@@ -1,0 +1,102 @@
+//! Who may change a target: looked at, and taken away in an emergency.
+
+use bowline_compose::lease::{self, Holder, LeaseError, Status};
+use bowline_core::event::RunId;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::host::Host;
+use crate::clock;
+use crate::error::Outcome;
+
+/// Somebody's lock on a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lock {
+    /// `user@machine`.
+    pub by: String,
+    /// The process there.
+    pub process: u32,
+    /// What it does.
+    pub verb: String,
+    /// Its run.
+    pub run: String,
+    /// When that run began, by its own clock.
+    pub since: Option<Timestamp>,
+    /// Seconds since it was renewed; a holder that works renews it every 5 s.
+    pub renewed_seconds_ago: u64,
+    /// Whether it stops nobody any more: not renewed in time, or its process has surely ended.
+    pub over: bool,
+}
+
+impl Lock {
+    fn new(holder: &Holder, renewed: std::time::Duration, over: bool) -> Self {
+        Self {
+            by: format!("{}@{}", holder.user, holder.host),
+            process: holder.pid,
+            verb: holder.verb.clone(),
+            run: holder.run.clone(),
+            since: started(&holder.run),
+            renewed_seconds_ago: renewed.as_secs(),
+            over,
+        }
+    }
+}
+
+/// When a run began: its name begins with that.
+fn started(run: &str) -> Option<Timestamp> {
+    let (time, _) = run.split_once('-')?;
+    let time = DateTime::strptime("%Y%m%dT%H%M%S", time).ok()?;
+    TimeZone::UTC.to_timestamp(time).ok()
+}
+
+/// Who holds the lock of a target. Changes nothing.
+///
+/// # Errors
+/// When the host does not answer, or a newer Bowline wrote the lock.
+pub async fn observe(host: &Host) -> Outcome<Option<Lock>> {
+    let status = lease::status(&host.documents).await.map_err(|error| failure(host, &error))?;
+    Ok(match status {
+        Status::Free => None,
+        Status::Held { holder, age } => Some(Lock::new(&holder, age, holder.is_dead())),
+        Status::Expired { holder, age } => Some(Lock::new(&holder, age, true)),
+    })
+}
+
+/// Takes the lock away from whoever holds it, and says who that was.
+///
+/// # Errors
+/// When the host does not answer, or somebody else takes the lock at this moment.
+pub async fn release(host: &Host) -> Outcome<Option<Lock>> {
+    let before = observe(host).await?;
+    let run = RunId::new(clock::now(), rand::random()).to_string();
+    let broken = lease::force_release(&host.documents, &run).await.map_err(|error| failure(host, &error))?;
+    Ok(broken.map(|holder| match before {
+        Some(before) if before.run == holder.run => before,
+        _ => Lock::new(&holder, std::time::Duration::ZERO, false),
+    }))
+}
+
+fn failure(host: &Host, error: &LeaseError) -> crate::error::Failure {
+    let unreachable = matches!(error, LeaseError::Document(error) if error.is_unreachable());
+    let failure = host.explain("reading the lock of", error, unreachable, error.hint());
+    match error {
+        LeaseError::Held { .. } => {
+            crate::error::Failure { kind: crate::error::FailureKind::Locked, ..failure }
+        }
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_says_when_it_began() {
+        let at: Timestamp = "2026-11-22T10:15:00Z".parse().unwrap();
+        assert_eq!(started(&RunId::new(at, 7).to_string()), Some(at));
+        assert_eq!(started("run-3"), None);
+    }
+}
