@@ -74,7 +74,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { start: Duration::from_secs(120), settle: Duration::from_secs(5), restarts: 5, keep: 3 }
+        Self { start: Duration::from_secs(120), settle: Duration::from_secs(5), restarts: 8, keep: 3 }
     }
 }
 

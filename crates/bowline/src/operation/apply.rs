@@ -39,7 +39,7 @@ pub(super) struct Applier {
     pub(super) desired: Desired,
     pub(super) writer: Writer,
     pub(super) project: Project,
-    pub(super) source: Option<Source>,
+    pub(super) source: Source,
     pub(super) ui: Ui,
     /// Bytes that pulls received.
     pub(super) received: AtomicU64,
@@ -71,10 +71,7 @@ impl Applier {
     pub(super) async fn apply(&self, step: &Step<Action>) -> Result<(), Cause> {
         match &step.action {
             Action::Pull { image } => {
-                let source = self.source.as_ref().ok_or_else(|| {
-                    Cause::new("the image is gone from the host, and the release's registry is not known")
-                })?;
-                self.pull(&source.repository.at(image.manifest), &step.subject).await
+                self.pull(&self.source.repository.at(image.manifest), &step.subject).await
             }
             Action::PullNamed { name } => {
                 let reference = name.parse::<Reference>().map_err(|error| Cause::new(error.to_string()))?;
@@ -122,9 +119,9 @@ impl Applier {
     }
 
     async fn credential(&self, reference: &Reference) -> Result<Option<Credential>, Cause> {
-        let Some(source) = &self.source else { return Ok(None) };
         let repository = &reference.repository;
-        let found = source
+        let found = self
+            .source
             .credentials
             .find(&repository.registry, &repository.name)
             .await
@@ -155,11 +152,11 @@ impl Applier {
             let name = name.parse::<Reference>().map_err(|error| Cause::new(error.to_string()))?;
             self.writer.tag(&id, &name).await.map_err(failed)?;
         }
-        if let (NamedImage::Released(image), Some(source)) = (image, self.source.as_ref())
-            && source.passing
+        if let NamedImage::Released(image) = image
+            && self.source.passing
         {
             // The name leads nowhere once this run has ended; the image keeps its others.
-            let passing = source.repository.at(image.manifest).to_string();
+            let passing = self.source.repository.at(image.manifest).to_string();
             self.writer.remove_image(&passing).await.map_err(failed)?;
         }
         Ok(())

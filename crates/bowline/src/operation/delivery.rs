@@ -78,7 +78,7 @@ impl<'c> Delivery<'c> {
     /// # Errors
     /// When the host does not answer or the release makes no sense there.
     pub async fn plan(&self, goal: &Goal, only: &BTreeSet<String>) -> Outcome<Proposal> {
-        propose(&self.host, self.target, goal, only).await
+        propose(&self.host, self.target, self.depot, goal, only).await
     }
 
     /// Brings the target to the goal, or back.
@@ -98,7 +98,8 @@ impl<'c> Delivery<'c> {
         let deployment = Deployment {
             host: self.host.clone(),
             target: self.target,
-            source: Some(source),
+            depot: self.depot,
+            source,
             recorder,
             ui,
             options: Options {

@@ -11,15 +11,17 @@ use bowline_compose::observation::Observation;
 use bowline_compose::state::StateError;
 use bowline_core::compose::desired::{DeployImage, Desired};
 use bowline_core::compose::planning::{Action, plan};
-use bowline_core::compose::preflight::{Findings, check};
+use bowline_core::compose::preflight::{Finding, Findings, check};
 use bowline_core::event::{EventKind, Phase, ServiceSummary, Summary};
 use bowline_core::health::Cause;
+use bowline_core::image::ImageId;
 use bowline_core::journal::{Intent, Setback};
 use bowline_core::plan::Plan;
 use bowline_core::release::{Placed, Revision, Spec};
 use bowline_core::rollout::{Evidence, Verdict};
 
 use super::apply::{Applier, Source};
+use super::depot::Depot;
 use super::drive::{Cancel, drive};
 use super::goal::{Goal, Prepared, prepare};
 use super::host::{Host, with_hint};
@@ -48,8 +50,10 @@ pub struct Deployment<'d> {
     pub host: Arc<Host>,
     /// The target in today's configuration: access and paths.
     pub target: &'d ComposeTarget,
-    /// Where the release's images are, as the host reaches them; none where all images are on the host.
-    pub(super) source: Option<Source>,
+    /// The registry.
+    pub depot: &'d Depot,
+    /// The registry as the host reaches it.
+    pub(super) source: Source,
     /// Who writes down what happens.
     pub recorder: &'d Recorder,
     /// How to talk.
@@ -79,6 +83,7 @@ pub struct Proposal {
 pub async fn propose(
     host: &Host,
     target: &ComposeTarget,
+    depot: &Depot,
     goal: &Goal,
     only: &BTreeSet<String>,
 ) -> Outcome<Proposal> {
@@ -87,8 +92,35 @@ pub async fn propose(
     restrict(&mut prepared.desired, &look, only)?;
     let plan = plan(&look.observed, &prepared.desired)
         .map_err(|error| Failure::invalid("ordering the services of the compose file").because(&error))?;
-    let findings = check(&look.observed, &prepared.desired, &plan);
+    let mut findings = check(&look.observed, &prepared.desired, &plan);
+    findings.refusals.extend(missing_images(depot, &plan).await?);
     Ok(Proposal { look, prepared, plan, findings })
+}
+
+/// The images of the plan that the registry does not have: found before anything is touched.
+async fn missing_images(depot: &Depot, plan: &Plan<Action>) -> Outcome<Vec<Finding>> {
+    let look = |subject: String, image: ImageId| async move {
+        let reference = depot.repository.at(image.manifest);
+        let there = depot.client.head_manifest(&reference).await.map_err(|error| {
+            let failure = Failure::failed(format!("looking for the image of {subject}")).because(&error);
+            with_hint(failure, error.hint())
+        })?;
+        Ok::<_, Failure>(there.is_none().then(|| Finding {
+            text: format!(
+                "its image {} is neither on the host nor in {}",
+                image.manifest.short(),
+                depot.repository
+            ),
+            remedy: "somebody deleted it there: release again, or choose another version".into(),
+            subject,
+        }))
+    };
+    let pulls = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Pull { image } => Some(look(step.subject.clone(), image.clone())),
+        _ => None,
+    });
+    let found = futures_util::future::try_join_all(pulls).await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// `--service`: leaves all others as the newest revision has them.
@@ -151,7 +183,7 @@ impl Deployment<'_> {
 
     async fn run_under(&self, lease: &Lease, goal: &Goal) -> Outcome<Summary> {
         let propose = async {
-            let proposal = propose(&self.host, self.target, goal, &self.options.only).await?;
+            let proposal = propose(&self.host, self.target, self.depot, goal, &self.options.only).await?;
             let note = summarise(&proposal.plan);
             Ok((proposal, PhaseResult { bytes: 0, note }))
         };
@@ -263,7 +295,7 @@ impl Deployment<'_> {
 
     async fn put_back(&self, lease: &Lease, base: &Revision) -> Outcome<()> {
         let goal = Goal::of_revision(&self.host, base).await?;
-        let proposal = propose(&self.host, self.target, &goal, &BTreeSet::new()).await?;
+        let proposal = propose(&self.host, self.target, self.depot, &goal, &BTreeSet::new()).await?;
         let desired = &proposal.prepared.desired;
         match self.execute(lease, &proposal, Phase::Rollback).await {
             Verdict::Done => {
@@ -501,9 +533,9 @@ fn changes(plan: &Plan<Action>) -> String {
 
 fn failure_of(target: &str, goal: &Goal, evidence: &Evidence) -> Failure {
     let release = goal.release.as_deref().unwrap_or("the adopted state");
-    let failure = Failure::failed(format!("deploying {release} to {target}"))
-        .since(format!("{}: {}", evidence.subject, evidence.cause));
-    failure.detail(evidence.cause.log.iter().map(|line| format!("│ {line}")))
+    // Its last lines were shown when it happened.
+    Failure::failed(format!("deploying {release} to {target}"))
+        .since(format!("{}: {}", evidence.subject, evidence.cause))
 }
 
 /// The spec of a revision, from the target itself.

@@ -23,7 +23,7 @@ pub fn show(ui: &Ui, event: &Event) {
         EventKind::Evidence { service, cause, log, .. } => {
             ui.warn(format_args!("{}: {}", service.as_deref().unwrap_or("release"), printable(cause)));
             for line in log {
-                ui.say(format_args!("    │ {}", printable(line)));
+                ui.line(&format!("    │ {}", printable(line)));
             }
         }
         EventKind::Warning { text } => ui.warn(printable(text)),
