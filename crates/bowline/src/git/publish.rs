@@ -79,6 +79,8 @@ impl Git {
 
     /// A host that hides references (`receive.hideRefs`) refuses those and, atomic or not, takes the rest: our tag is
     /// there without its reservation. The number is reserved by a tag now; whoever is second takes the tag back.
+    /// That is weaker (a third may see both tags for a moment), but happens once: lock tags that are there already are
+    /// reason enough to begin with [`Way::Tag`].
     async fn reserve_late(
         &self,
         remote: &str,

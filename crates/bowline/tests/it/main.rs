@@ -7,6 +7,7 @@ mod config;
 mod git;
 mod gradle;
 mod init;
+mod reservation;
 mod slack;
 mod stage;
 mod standing;
