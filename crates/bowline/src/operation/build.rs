@@ -61,8 +61,7 @@ pub async fn find_changes(
 
 /// What changed in the project's directory since a commit; what lies outside it is nobody's input.
 async fn observe_history(git: &Git, remote: &str, since: &CommitId, head: &CommitId) -> Outcome<History> {
-    let attempt = || format!("finding out what changed since {}", since.short());
-    Ok(match git.changed_paths(remote, since, head).await.attempt(attempt)? {
+    Ok(match git.changed_paths(remote, since, head).await? {
         ChangedPaths::Unknown { reason } => History::Unknown(reason),
         ChangedPaths::Known(paths) => History::Paths(
             paths.iter().filter_map(|path| path.strip_prefix(&git.prefix)).map(str::to_owned).collect(),

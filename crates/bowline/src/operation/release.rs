@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bowline_core::change::{Changed, History};
 use bowline_core::decision::Verdict;
 use bowline_core::event::{EventKind, Phase, ServiceSummary, Summary};
-use bowline_core::history::{Change, CommitId};
+use bowline_core::history::Change;
 use bowline_core::placeholder::Placeholders;
 use bowline_core::release::{FORMAT, Record, ReleasedImage};
 use bowline_core::service::ServiceName;
@@ -23,13 +22,13 @@ use super::depot::Depot;
 use super::host::with_hint;
 use super::version::{DEADLINE, Request, Reserved, reserve};
 use super::{build, spec};
-use crate::build::change::{decide_all, definition};
+use crate::build::change::definition;
 use crate::build::image::{BuiltImage, open_cache};
 use crate::cli::Context;
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Attempt, Failure, Outcome};
-use crate::git::{ChangedPaths, Git};
+use crate::git::Git;
 use crate::record::{PhaseResult, Recorder};
 
 /// What came of it.
@@ -69,7 +68,8 @@ pub async fn release(
     }
     warn_of_local_changes(&git, recorder).await?;
     let previous = previous_release(depot, tag).await?;
-    let changed = decide_changes(&git, config, request, &reserved.commit, previous.as_ref()).await?;
+    let record = previous.as_ref().map(|previous| &previous.record);
+    let changed = build::find_changes(config, &git, &request.remote, record, &reserved.commit).await?;
     let values = Placeholders::new(tag.number());
     let built = build::build(context, recorder, config, &values, &changed).await?;
     let images = push_images(context, recorder, config, depot, tag, &built, previous.as_ref()).await?;
@@ -136,45 +136,6 @@ async fn previous_release(depot: &Depot, tag: &Tag) -> Outcome<Option<Release>> 
         }
     }
     Ok(None)
-}
-
-async fn decide_changes(
-    git: &Git,
-    config: &Config,
-    request: &Request,
-    head: &CommitId,
-    previous: Option<&Release>,
-) -> Outcome<BTreeMap<ServiceName, Changed>> {
-    let Some(previous) = previous else {
-        return decide_all(config, &History::First, &BTreeMap::new());
-    };
-    let history = match previous.record.commit.parse::<CommitId>() {
-        Err(_) => History::Unknown("the previous release names no commit".into()),
-        Ok(commit) => match git.changed_paths(&request.remote, &commit, head).await? {
-            ChangedPaths::Unknown { reason } => History::Unknown(reason),
-            ChangedPaths::Known(paths) => History::Paths(below(git, config, paths)),
-        },
-    };
-    let definitions = previous
-        .record
-        .images
-        .iter()
-        .filter_map(|(name, image)| Some((name.parse().ok()?, image.definition)))
-        .collect();
-    decide_all(config, &history, &definitions)
-}
-
-/// Paths relative to the repository's top, as paths relative to the configuration's directory. Those outside of it keep
-/// a leading `../`, so that no input of this project means them.
-fn below(git: &Git, config: &Config, paths: BTreeSet<String>) -> BTreeSet<String> {
-    let prefix = prefix(git, config);
-    paths
-        .into_iter()
-        .map(|path| match Path::new(&path).strip_prefix(&prefix) {
-            Ok(relative) => relative.to_string_lossy().into_owned(),
-            Err(_) => format!("../{path}"),
-        })
-        .collect()
 }
 
 /// The configuration's directory, relative to the repository's top.
