@@ -285,13 +285,16 @@ impl Draft<'_> {
 
     /// `ARG`: the command line's value, else the default, else what was declared before the first `FROM`.
     fn declare(&mut self, words: &[(String, Option<String>)]) -> Result<(), Unsupported> {
+        // Every default sees the variables as they were before this instruction.
+        let mut values = Vec::new();
         for (name, default) in words {
             let default = default.as_ref().map(|word| self.expand(word)).transpose()?;
             let sources = &self.recipe.arguments;
             let value = sources.given.get(name).cloned().or(default);
             let value = value.or_else(|| sources.global.get(name).cloned());
-            self.arguments.extend(value.map(|value| (name.clone(), value)));
+            values.extend(value.map(|value| (name.clone(), value)));
         }
+        self.arguments.extend(values);
         Ok(())
     }
 
@@ -389,6 +392,9 @@ impl Draft<'_> {
 fn obstruct(line: usize, obstacle: Obstacle) -> AssembleError {
     match obstacle {
         Obstacle::Engine(reason) => AssembleError::Handover(Handover { line, reason }),
+        Obstacle::Context(error @ ContextError::Name { .. }) => {
+            AssembleError::Handover(Handover { line, reason: error.to_string() })
+        }
         Obstacle::Context(source) => AssembleError::Context { line, source },
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bowline_core::reference::{Reference, Repository};
 
@@ -166,21 +167,12 @@ async fn attempt(
         |source| BuildError::Base { dockerfile: dockerfile(), line: recipe.line, source: Box::new(source) };
     let base = match &recipe.from {
         None => None,
-        Some(name) => match base(store, client, &recipe, name, tick).await {
+        Some(name) => match find_base(store, client, engine, &recipe, name, tick).await {
             Ok(found) => Some(found),
             Err(Problem::Handover(reason)) => {
                 return Ok(Attempt::Handover(Handover { line: recipe.line, reason }));
             }
-            // Images that were made on this machine are in no registry; the engine may have them.
-            Err(Problem::Pull(error)) => {
-                if let Some(engine) = engine
-                    && engine.has(name).await
-                {
-                    let reason = format!("FROM {name}: only the engine has this image");
-                    return Ok(Attempt::Handover(Handover { line: recipe.line, reason }));
-                }
-                return Err(failed(*error));
-            }
+            Err(Problem::Pull(error)) => return Err(failed(*error)),
         },
     };
     let (base, repository) = base.unzip();
@@ -197,6 +189,26 @@ async fn attempt(
 enum Problem {
     Handover(String),
     Pull(Box<PullError>),
+}
+
+/// Finds the base in its registry. Images that were made on this machine are in none: where the registry does not
+/// answer at once with the image, and the engine has it, the engine builds.
+async fn find_base(
+    store: &Store,
+    client: &Client,
+    engine: Option<&Engine>,
+    recipe: &Recipe,
+    name: &str,
+    tick: &Tick,
+) -> Result<(crate::assemble::Base, Repository), Problem> {
+    let Some(engine) = engine else { return base(store, client, recipe, name, tick).await };
+    match base(store, &client.with_patience(Duration::ZERO), recipe, name, tick).await {
+        Err(Problem::Pull(_)) if engine.has(name).await => {
+            Err(Problem::Handover(format!("FROM {name}: only the engine has this image")))
+        }
+        Err(Problem::Pull(_)) => base(store, client, recipe, name, tick).await,
+        result => result,
+    }
 }
 
 async fn base(

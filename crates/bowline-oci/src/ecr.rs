@@ -68,12 +68,19 @@ impl EcrError {
 }
 
 /// The source of ECR logins.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Ecr {
     /// In place of the process's environment.
     environment: Option<StaticEnv>,
     /// Registries that are ECR under another name.
     aliases: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for Ecr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The environment holds keys.
+        f.debug_struct("Ecr").field("aliases", &self.aliases).finish_non_exhaustive()
+    }
 }
 
 /// The region of an ECR registry: `<account>.dkr.ecr.<region>.amazonaws.com[.cn]`, also with `ecr-fips` and in

@@ -139,7 +139,14 @@ impl Engine {
         // Attestations would make it an index of two, one of them no image.
         command.env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1").env("BUILDKIT_PROGRESS", "plain");
         for (name, value) in order.arguments {
-            command.arg("--build-arg").arg(name).env(name, value);
+            let ours = ["PATH", "HOME"].contains(&name.as_str())
+                || ["DOCKER_", "BUILDX_", "BUILDKIT_"].iter().any(|prefix| name.starts_with(prefix));
+            if ours {
+                // In the environment it would change what the tool itself does.
+                command.arg("--build-arg").arg(format!("{name}={value}"));
+            } else {
+                command.arg("--build-arg").arg(name).env(name, value);
+            }
         }
         if let Some(target) = order.target {
             command.arg("--target").arg(target);

@@ -175,44 +175,92 @@ impl Write for LayerWriter {
 pub fn write(store: &Store, entries: &[Entry]) -> Result<Layer, LayerError> {
     let mut sorted: Vec<&Entry> = entries.iter().collect();
     sorted.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+    let there = |layer: &Layer| store.has(&layer.descriptor.digest, layer.descriptor.size);
     let key = key(&sorted);
-    if let Some(layer) = store.recall::<Layer>("layer", &key)
-        && store.has(&layer.descriptor.digest, layer.descriptor.size)
-    {
+    if let Some(layer) = store.recall("layer", &key).filter(there) {
         return Ok(layer);
     }
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let before = i128::try_from(now.saturating_sub(SETTLED).as_nanos()).unwrap_or(i128::MAX);
-    let settled = sorted.iter().all(|entry| match &entry.kind {
-        EntryKind::File(source) => source.changed_at() < before,
-        _ => true,
-    });
-    let mut builder = tar::Builder::new(LayerWriter::new(store).map_err(LayerError::Store)?);
-    for entry in &sorted {
-        append(&mut builder, entry)?;
-    }
-    let writer =
-        builder.into_inner().map_err(|source| LayerError::Write { path: "end of archive".into(), source })?;
-    let layer = writer.commit().map_err(LayerError::Store)?;
-    if settled {
+    // Files that only look new (a fresh checkout, a jar rebuilt to the same bytes) are hashed, which is an order of
+    // magnitude faster than compressing them again.
+    let content = content_key(&sorted)?;
+    let layer = match store.recall("content", &content).filter(there) {
+        Some(layer) => layer,
+        None => {
+            let layer = compress(store, &sorted)?;
+            store.remember("content", &content, &layer);
+            layer
+        }
+    };
+    if is_settled(&sorted) {
         store.remember("layer", &key, &layer);
     }
     Ok(layer)
 }
 
-/// Everything that decides a layer's bytes, as one digest.
-fn key(entries: &[&Entry]) -> Digest {
-    let mut hasher = Sha256::new();
-    hasher.update(format!("assembly {ASSEMBLY}\n"));
-    for Entry { path, kind, mode, uid, gid } in entries {
-        let what = match kind {
-            EntryKind::Directory => "directory".to_owned(),
-            EntryKind::Symlink(target) => format!("link {target:?}"),
-            EntryKind::File(Source { path, size, stamp }) => format!("file {path:?} {size} {stamp:?}"),
-        };
-        hasher.update(format!("{path:?} {mode:o} {uid} {gid} {what}\n"));
+fn compress(store: &Store, entries: &[&Entry]) -> Result<Layer, LayerError> {
+    let mut builder = tar::Builder::new(LayerWriter::new(store).map_err(LayerError::Store)?);
+    for entry in entries {
+        append(&mut builder, entry)?;
     }
-    Digest::from_bytes(hasher.finalize().into())
+    let failed = |source| LayerError::Write { path: "end of archive".into(), source };
+    builder.into_inner().map_err(failed)?.commit().map_err(LayerError::Store)
+}
+
+/// Whether no file changed just now: then a later change shows in its stamp.
+fn is_settled(entries: &[&Entry]) -> bool {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let before = i128::try_from(now.saturating_sub(SETTLED).as_nanos()).unwrap_or(i128::MAX);
+    entries.iter().all(|entry| match &entry.kind {
+        EntryKind::File(source) => source.changed_at() < before,
+        _ => true,
+    })
+}
+
+/// Everything that decides a layer's bytes, as one digest; files by their stamps.
+fn key(entries: &[&Entry]) -> Digest {
+    let stamps = |Source { path, size, stamp }: &Source| format!("{path:?} {size} {stamp:?}");
+    let lines = entries.iter().map(|entry| line(entry, stamps));
+    Digest::of(lines.collect::<String>().as_bytes())
+}
+
+/// The same, files by what is in them.
+fn content_key(entries: &[&Entry]) -> Result<Digest, LayerError> {
+    let mut lines = String::new();
+    for entry in entries {
+        let mut content = String::new();
+        if let EntryKind::File(source) = &entry.kind {
+            let mut hashing = Hashing { inner: io::sink(), hasher: Sha256::new() };
+            read_whole(source, |reader| io::copy(reader, &mut hashing).map(drop))?;
+            content = Digest::from_bytes(hashing.hasher.finalize().into()).hex();
+        }
+        lines += &line(entry, |_| content.clone());
+    }
+    Ok(Digest::of(lines.as_bytes()))
+}
+
+fn line(entry: &Entry, file: impl Fn(&Source) -> String) -> String {
+    let Entry { path, kind, mode, uid, gid } = entry;
+    let what = match kind {
+        EntryKind::Directory => "directory".to_owned(),
+        EntryKind::Symlink(target) => format!("link {target:?}"),
+        EntryKind::File(source) => format!("file {}", file(source)),
+    };
+    format!("{ASSEMBLY} {path:?} {mode:o} {uid} {gid} {what}\n")
+}
+
+/// Reads a file that must stay as it was found: one that grew or shrank meanwhile would leave an archive that
+/// cannot be read.
+fn read_whole(source: &Source, read: impl FnOnce(&mut dyn Read) -> io::Result<()>) -> Result<(), LayerError> {
+    let failed = |error| LayerError::Read { path: source.path.clone(), source: error };
+    let file = File::open(&source.path).map_err(failed)?;
+    if stamp(&file.metadata().map_err(failed)?) != source.stamp {
+        return Err(LayerError::Changed(source.path.clone()));
+    }
+    let result = read(&mut BufReader::with_capacity(1 << 17, (&file).take(source.size)));
+    if stamp(&file.metadata().map_err(failed)?) != source.stamp {
+        return Err(LayerError::Changed(source.path.clone()));
+    }
+    result.map_err(failed)
 }
 
 fn append(builder: &mut tar::Builder<LayerWriter>, entry: &Entry) -> Result<(), LayerError> {
@@ -235,18 +283,7 @@ fn append(builder: &mut tar::Builder<LayerWriter>, entry: &Entry) -> Result<(), 
         EntryKind::File(source) => {
             header.set_entry_type(tar::EntryType::Regular);
             header.set_size(source.size);
-            let read = |error| LayerError::Read { path: source.path.clone(), source: error };
-            let file = File::open(&source.path).map_err(read)?;
-            if stamp(&file.metadata().map_err(read)?) != source.stamp {
-                return Err(LayerError::Changed(source.path.clone()));
-            }
-            let mut reader = BufReader::with_capacity(1 << 17, (&file).take(source.size));
-            builder.append_data(&mut header, &entry.path, &mut reader).map_err(failed)?;
-            // A file that grew or shrank meanwhile would leave an archive that cannot be read.
-            if stamp(&file.metadata().map_err(read)?) != source.stamp {
-                return Err(LayerError::Changed(source.path.clone()));
-            }
-            Ok(())
+            read_whole(source, |reader| builder.append_data(&mut header, &entry.path, reader))
         }
     }
 }
@@ -298,6 +335,21 @@ mod tests {
         let first = write(&store, &entries).unwrap();
         fs::remove_file(&path).unwrap();
         assert_eq!(write(&store, &entries).unwrap(), first, "from the memo: the file is gone");
+    }
+
+    #[test]
+    fn a_file_that_only_looks_new_is_not_compressed_again() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&home.path().join("cache")).unwrap();
+        let path = home.path().join("app");
+        fs::write(&path, "content").unwrap();
+        let first = write(&store, &[entry("app", file(&path), 0o644)]).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "content").unwrap();
+        // Other bytes under the blob's name show that it was not written again.
+        fs::write(store.path(&first.descriptor.digest), vec![0; first.descriptor.size as usize]).unwrap();
+        assert_eq!(write(&store, &[entry("app", file(&path), 0o644)]).unwrap(), first);
+        assert!(store.read(&first.descriptor.digest).is_err());
     }
 
     #[test]

@@ -237,10 +237,22 @@ impl Push<'_> {
         let upload =
             Upload { repository: self.repository, digest: blob.digest, size: blob.size, origin, mount, tick };
         match self.client.push_blob(&upload).await {
+            Err(RegistryError::Status { status: 400, .. }) if local && self.is_damaged(blob).await => {
+                // Gone with it: the next build writes it again.
+                let _ = std::fs::remove_file(self.store.path(&blob.digest));
+                let source = StoreError::Missing(blob.digest);
+                Err(PushError::Store { name: item.name.clone(), source })
+            }
             Ok(Some(outcome)) => Ok(outcome),
             Ok(None) => Err(PushError::Layer { name: item.name.clone(), layer: blob.digest }),
             Err(source) => Err(self.failed(item, source)),
         }
+    }
+
+    /// Whether a blob of the store is not what its name says: disks forget, and then registries refuse it.
+    async fn is_damaged(&self, blob: &Descriptor) -> bool {
+        let (store, digest) = (self.store.clone(), blob.digest);
+        tokio::task::spawn_blocking(move || store.verify(&digest).is_err()).await.unwrap_or(false)
     }
 
     /// Writes the manifest under every tag of an image; gives whether that changed anything.

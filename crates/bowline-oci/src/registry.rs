@@ -65,10 +65,15 @@ impl Default for Options {
     }
 }
 
+/// How long a registry that cannot be reached at all is tried again: a name that does not exist or a port where
+/// nobody listens seldom changes.
+const UNREACHABLE: Duration = Duration::from_secs(15);
+
 /// A client for all registries. Clones share connections and tokens.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    patience: Duration,
 }
 
 struct Inner {
@@ -104,7 +109,9 @@ impl Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let plain = builder(&options).no_proxy().tls_certs_only([]).build().map_err(RegistryError::Setup)?;
         let transfers = tokio::sync::Semaphore::new(options.transfers.max(1));
+        let patience = options.patience;
         Ok(Self {
+            patience,
             inner: Arc::new(Inner {
                 options,
                 plain,
@@ -114,6 +121,12 @@ impl Client {
                 transfers,
             }),
         })
+    }
+
+    /// The same client, with another patience for what fails in passing.
+    #[must_use]
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        Self { inner: self.inner.clone(), patience }
     }
 
     fn is_plain(&self, registry: &str) -> bool {
@@ -163,7 +176,7 @@ impl Client {
         call: &Call<'_>,
         request: impl Fn(&reqwest::Client) -> RequestBuilder,
     ) -> Result<Answer, RegistryError> {
-        let mut retry = Retry::within(self.inner.options.patience);
+        let mut retry = Retry::within(self.patience);
         loop {
             let result = self.send_once(call, &request).await;
             let (passing, asked) = match &result {
@@ -171,7 +184,12 @@ impl Client {
                     let passing = error::is_passing(response.status().as_u16());
                     (passing, retry::after(response.headers(), SystemTime::now()))
                 }
-                Err(error) => (error.is_passing(), None),
+                Err(error) => {
+                    if error.is_unreachable() {
+                        retry.limit(UNREACHABLE);
+                    }
+                    (error.is_passing(), None)
+                }
             };
             if !passing || !retry.pause(asked).await {
                 return result;

@@ -196,6 +196,23 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Reads a whole blob, of any size, and checks that it is what its name says.
+    pub fn verify(&self, digest: &Digest) -> Result<(), StoreError> {
+        let path = self.path(digest);
+        let mut file = self.open_blob(digest)?;
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 1 << 17];
+        loop {
+            let read = file.read(&mut buffer).map_err(failed("read", &path))?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(buffer.get(..read).unwrap_or_default());
+        }
+        let actual = Digest::from_bytes(hasher.finalize().into());
+        if actual == *digest { Ok(()) } else { Err(StoreError::Mismatch { expected: *digest, actual }) }
+    }
+
     /// A new blob to write into; [`BlobWriter::commit`] gives it its name.
     pub fn writer(&self) -> Result<BlobWriter, StoreError> {
         let directory = self.temporary();

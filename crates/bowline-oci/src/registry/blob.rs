@@ -23,6 +23,8 @@ pub type Tick = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// Up to this size, a blob goes with the request that ends its upload.
 const SMALL: u64 = 64 << 10;
+/// How often an upload is begun again that the registry refuses: a state that passes does so at once.
+const RESTARTS: u32 = 2;
 /// How much is read from disk at a time.
 const CHUNK: usize = 256 << 10;
 
@@ -94,7 +96,7 @@ impl Client {
         digest: &Digest,
         size: u64,
     ) -> Result<Vec<u8>, RegistryError> {
-        let mut retry = Retry::within(self.inner.options.patience);
+        let mut retry = Retry::within(self.patience);
         loop {
             let (call, response, _) = self.open_blob(repository, digest, 0).await?;
             let limit = usize::try_from(size).unwrap_or(usize::MAX);
@@ -126,7 +128,7 @@ impl Client {
         let failed = |source: StoreError| RegistryError::Store { doing: doing.clone(), source };
         let mut writer = store.writer().map_err(failed)?;
         let mut have = 0;
-        let mut retry = Retry::within(self.inner.options.patience);
+        let mut retry = Retry::within(self.patience);
         loop {
             match self.pull_from(repository, digest, &mut writer, &mut have, tick).await {
                 Ok(()) => break,
@@ -201,8 +203,9 @@ impl Client {
             return Ok(None);
         }
         let _turn = self.inner.transfers.acquire().await;
-        let mut retry = Retry::within(self.inner.options.patience);
+        let mut retry = Retry::within(self.patience);
         let mut mount = upload.mount;
+        let mut restarts = 0;
         let mut session: Option<Session> = None;
         loop {
             let result = match session.take() {
@@ -226,6 +229,10 @@ impl Client {
             }
             if restart {
                 session = None;
+                restarts += 1;
+                if restarts > RESTARTS {
+                    return Err(error);
+                }
             }
             if let Some(broken) = session.take() {
                 session = self.ask_offset(upload, broken).await;
@@ -330,7 +337,7 @@ impl Client {
             if super::error::is_passing(response.status().as_u16())
                 && let Some(after) = retry::after(response.headers(), SystemTime::now())
             {
-                tokio::time::sleep(after.min(self.inner.options.patience)).await;
+                tokio::time::sleep(after.min(self.patience)).await;
             }
             return Answer(response).accept(call, &[200, 201, 202, 204]).await;
         }

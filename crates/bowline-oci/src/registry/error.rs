@@ -167,6 +167,11 @@ impl RegistryError {
         }
     }
 
+    /// Whether there was no connection at all.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Transport { source, .. } if source.is_connect())
+    }
+
     /// Whether the same request may be answered otherwise in a moment.
     pub(crate) fn is_passing(&self) -> bool {
         match self {

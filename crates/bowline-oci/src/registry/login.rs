@@ -77,7 +77,7 @@ impl Client {
             url.ok_or_else(|| call.protocol("names a token server that cannot be trusted with a login"))?;
         let login = Call { doing: format!("log in to {}", call.registry), scope: Scope::none(), ..*call };
         let http = self.http(call.registry)?;
-        let mut retry = Retry::within(self.inner.options.patience);
+        let mut retry = Retry::within(self.patience);
         loop {
             let asked_at = Instant::now();
             let request = auth::token_request(

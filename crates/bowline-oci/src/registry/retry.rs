@@ -10,13 +10,20 @@ const LONGEST: Duration = Duration::from_secs(20);
 /// One operation's patience.
 #[derive(Debug)]
 pub(crate) struct Retry {
+    begun: Instant,
     deadline: Instant,
     attempt: u32,
 }
 
 impl Retry {
     pub(crate) fn within(patience: Duration) -> Self {
-        Self { deadline: Instant::now() + patience, attempt: 0 }
+        let begun = Instant::now();
+        Self { begun, deadline: begun + patience, attempt: 0 }
+    }
+
+    /// Shortens the patience, counted from the beginning.
+    pub(crate) fn limit(&mut self, patience: Duration) {
+        self.deadline = self.deadline.min(self.begun + patience);
     }
 
     /// Waits before the next try: a random time that grows, at least what the server asked for. `false`, at once,

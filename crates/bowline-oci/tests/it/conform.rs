@@ -264,6 +264,7 @@ const FIXTURES: &[(&str, &str)] = &[
         "ARG JAR=app.jar\nARG TAG=1\nFROM BASE AS final\nARG JAR\nARG PORT=8080\nARG GIVEN=default\nENV PORT=9090\nEXPOSE $PORT\nCOPY ${JAR} /x/$GIVEN/\nARG LATE=$GIVEN-x\nLABEL l=$LATE n=[$TAG]\n",
         "",
     ),
+    ("FROM scratch\nARG X=1\nARG X=2 Y=$X\nARG X\nCOPY app.jar /\nLABEL x=$X y=$Y\n", ""),
     ("# escape=`\nFROM scratch\nENV A=`$x B=\"a`\"b\" C=\\n\nCOPY app.jar `\n  /multi/\n", ""),
     (
         "# syntax=docker/dockerfile:1\nfrom scratch\ncopy app.jar \\\n  # a comment\n  run.sh \\\n\n  /lower/\n",

@@ -129,6 +129,34 @@ async fn a_download_that_is_cut_goes_on_and_one_that_lies_is_refused() {
 }
 
 #[tokio::test]
+async fn a_blob_that_the_disk_damaged_is_named_and_dropped() {
+    let Some(scene) = Scene::new(start_docker_registry()).await else { return };
+    let image = image_of(&scene.store, scene.home.path(), &noise(200_000, 7));
+    let path = scene.store.path(&image.layers[0].digest);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[100_000] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let target = repository(&format!("{}/chat", scene.proxy.address()));
+    let items = [item("user", &image, "user_v1")];
+    let error = push(&client(), &scene.store, &target, &items, false, &quiet()).await.unwrap_err();
+    assert!(chain(&error).contains("is not in the image cache"), "{}", chain(&error));
+    assert!(!path.exists());
+    let again = image_of(&scene.store, scene.home.path(), &noise(200_000, 7));
+    assert_eq!(again, image);
+    push(&client(), &scene.store, &target, &items, false, &quiet()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_registry_that_is_not_there_is_not_waited_for_long() {
+    let patient = patient(300);
+    let start = Instant::now();
+    let target = repository("127.0.0.1:1/chat");
+    let error = patient.head_manifest(&target.tagged("x")).await.unwrap_err();
+    assert!(error.hint().unwrap().contains("can be reached"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(17), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
 async fn a_login_is_used_and_a_wrong_one_is_told() {
     let Some(scene) = Scene::new(start_docker_registry_with_login()).await else { return };
     let host = scene.proxy.address().to_string();
