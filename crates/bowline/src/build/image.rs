@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bowline_core::image::ImageId;
+use bowline_core::placeholder::Placeholders;
 use bowline_core::reference::Repository;
 use bowline_core::service::ServiceName;
 use bowline_oci::assemble::Image;
@@ -102,6 +103,14 @@ impl Workshop {
         let client = Client::new(Options::default())
             .map_err(|error| Failure::failed("preparing to talk to registries").because(&error))?;
         Ok(Self { store, client, engine: Engine::default() })
+    }
+
+    /// Whether the version stands in the image's config: then it is another image with every release, even where
+    /// nothing else changed (design, "Decided" 3).
+    pub fn names_version(&self, image: &BuiltImage, values: &Placeholders) -> bool {
+        let version = values.fill("{version}");
+        let config = self.store.read(&image.id.config).unwrap_or_default();
+        String::from_utf8_lossy(&config).contains(&version)
     }
 
     /// Makes the image of a service. What an engine has to say goes into `log` and, line by line, to whoever watches.

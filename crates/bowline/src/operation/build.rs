@@ -124,6 +124,13 @@ pub async fn make_images(
                 how: image.how.word().to_owned(),
                 changed: true,
             });
+            if workshop.names_version(&image, values) {
+                let text = format!(
+                    "the image of {name} names its version in its settings, so it changes with every release; \
+                     take it out of ENV or LABEL in its Dockerfile (the release record keeps it)"
+                );
+                recorder.emit(EventKind::Warning { text });
+            }
             images.insert(name, image);
         }
         let note = note(&images);

@@ -237,6 +237,11 @@ fn a_version_that_nothing_in_the_image_names_does_not_change_it() {
     assert_eq!(project.digest("user", "v1.0.1-def5678"), first);
     project.write("payload", "other content");
     assert_ne!(project.digest("user", "v1.0.2-abc1234"), first);
+    let output = project.run(&["build", "--version-tag", "v1.0.2-abc1234"]);
+    assert!(!stderr(&output).contains("warning"), "{}", stderr(&output));
+    project.write("Dockerfile.in", "FROM scratch\nARG BOWLINE_VERSION\nLABEL version=$BOWLINE_VERSION\n");
+    let output = project.run(&["build", "--version-tag", "v1.0.2-abc1234"]);
+    assert!(stderr(&output).contains("warning: the image of user names its version"), "{}", stderr(&output));
 }
 
 #[test]
