@@ -1,0 +1,44 @@
+"""Runs the suites that were asked for. Started by scripts/bench, which says how."""
+
+import argparse
+import os
+import platform
+import sys
+
+import binary
+import deploy
+import images
+from place import Place
+from report import Report, say
+
+
+def main():
+    """Measures, prints, and tells by the exit code whether all bars hold."""
+    parser = argparse.ArgumentParser(prog="scripts/bench")
+    parser.add_argument("suites", nargs="*", metavar="SUITE")
+    parser.add_argument("--bowline", required=True)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--runs", type=int)
+    parser.add_argument("--build", action="store_true")
+    parser.add_argument("--keep", action="store_true")
+    arguments = parser.parse_args()
+    suites = arguments.suites or ["images", "deploy", "binary"]
+    unknown = set(suites) - {"images", "deploy", "binary"}
+    if unknown:
+        parser.error(f"there is no suite {', '.join(sorted(unknown))}; there are images, deploy and binary")
+    say(f"{os.cpu_count()} processors, Linux {platform.release()}, load {os.getloadavg()[0]:.1f}")
+    report = Report()
+    with Place(arguments.bowline, arguments.keep) as place:
+        if "images" in suites:
+            images.measure(place, report, arguments.runs or 3)
+        if "deploy" in suites:
+            deploy.measure(place, report, arguments.runs or 5)
+        binary.measure(place, report, arguments.build)
+    report.print(arguments.json)
+    flags = "".join(f" --{name}" for name in ("json", "build") if getattr(arguments, name))
+    say(f"load {os.getloadavg()[0]:.1f} at the end; again: scripts/bench {' '.join(suites)}{flags}")
+    return 0 if report.holds() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
