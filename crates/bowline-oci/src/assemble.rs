@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 
 use bowline_core::image::ImageId;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{DEFAULT_PATH, EPOCH, History, ImageConfig};
 use crate::context::{Context, ContextError};
@@ -28,7 +29,7 @@ pub struct Base {
 }
 
 /// An image in the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// Its names.
     pub id: ImageId,

@@ -5,16 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bowline_core::digest::Digest;
 use bowline_core::reference::{Reference, Repository};
 
-use crate::assemble::{AssembleError, Image, assemble};
+use crate::assemble::{AssembleError, Base, Image, assemble};
+use crate::config::ImageConfig;
 use crate::context::Context;
 use crate::dockerfile::{self, Handover, Recipe};
 use crate::engine::{Engine, EngineError, Listener, Order};
 use crate::ignore::IgnoreError;
+use crate::manifest::LAYER_ZSTD;
 use crate::pull::{PullError, pull};
 use crate::registry::{Client, Tick};
 use crate::store::Store;
+use crate::tree::{self, Tree};
 
 /// The largest Dockerfile that is read, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -176,6 +180,7 @@ async fn attempt(
         },
     };
     let (base, repository) = base.unzip();
+    let repository = repository.flatten();
     let store = store.clone();
     let work = move || assemble(&store, &recipe, &context, base.as_ref());
     let done = tokio::task::spawn_blocking(work).await.unwrap_or(Err(AssembleError::Worker));
@@ -192,7 +197,7 @@ enum Problem {
 }
 
 /// Finds the base in its registry. Images that were made on this machine are in none: where the registry does not
-/// answer at once with the image, and the engine has it, the engine builds.
+/// answer at once with the image, the engine is asked for it.
 async fn find_base(
     store: &Store,
     client: &Client,
@@ -200,15 +205,57 @@ async fn find_base(
     recipe: &Recipe,
     name: &str,
     tick: &Tick,
-) -> Result<(crate::assemble::Base, Repository), Problem> {
+) -> Result<(Base, Option<Repository>), Problem> {
     let Some(engine) = engine else { return base(store, client, recipe, name, tick).await };
     match base(store, &client.with_patience(Duration::ZERO), recipe, name, tick).await {
-        Err(Problem::Pull(_)) if engine.has(name).await => {
-            Err(Problem::Handover(format!("FROM {name}: only the engine has this image")))
-        }
-        Err(Problem::Pull(_)) => base(store, client, recipe, name, tick).await,
+        Err(Problem::Pull(_)) => match engine.id(name).await {
+            Some(id) => Ok((local_base(store, engine, recipe, name, &id).await?, None)),
+            None => base(store, client, recipe, name, tick).await,
+        },
         result => result,
     }
+}
+
+/// An image of the engine as a base: brought into the store once, remembered by its id.
+async fn local_base(
+    store: &Store,
+    engine: &Engine,
+    recipe: &Recipe,
+    name: &str,
+    id: &str,
+) -> Result<Base, Problem> {
+    let odd =
+        |problem: String| Problem::Handover(format!("FROM {name}, which only the engine has: {problem}"));
+    let key = Digest::of(id.as_bytes());
+    let there = |image: &Image| image.layers.iter().all(|layer| store.has(&layer.digest, layer.size));
+    let image = match store.recall::<Image>("local", &key).filter(there) {
+        Some(image) => image,
+        None => {
+            let image = engine.export(store, id).await.map_err(|error| odd(error.to_string()))?;
+            store.remember("local", &key, &image);
+            image
+        }
+    };
+    if !image.id.platform.runs_on(&recipe.platform) {
+        return Err(odd(format!("it is for {}", image.id.platform)));
+    }
+    let (store, files) = (store.clone(), recipe.touches_files());
+    let read = tokio::task::spawn_blocking(move || read_local(&store, &image, files)).await;
+    read.unwrap_or_else(|_| Err("a worker thread died".into())).map_err(odd)
+}
+
+fn read_local(store: &Store, image: &Image, files: bool) -> Result<Base, String> {
+    let bytes = store.read(&image.id.config).map_err(|error| error.to_string())?;
+    let config: ImageConfig = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    let mut tree = Tree::default();
+    let layers = image.layers.iter().zip(&config.rootfs.diff_ids);
+    for (layer, diff_id) in layers.filter(|_| files) {
+        if layer.media_type == LAYER_ZSTD && tree::recall(store, diff_id).is_none() {
+            return Err("it has zstd-compressed layers".into());
+        }
+        tree.apply(&tree::index(store, &layer.digest, diff_id).map_err(|error| error.to_string())?);
+    }
+    Ok(Base { config, layers: image.layers.clone(), tree })
 }
 
 async fn base(
@@ -217,7 +264,7 @@ async fn base(
     recipe: &Recipe,
     name: &str,
     tick: &Tick,
-) -> Result<(crate::assemble::Base, Repository), Problem> {
+) -> Result<(Base, Option<Repository>), Problem> {
     let pulling = |error| match error {
         PullError::Layers { .. } => Problem::Handover(error.to_string()),
         other => Problem::Pull(Box::new(other)),
@@ -225,7 +272,7 @@ async fn base(
     let reference: Reference = name.parse().map_err(|_| Problem::Handover(format!("FROM {name}")))?;
     let pulled = pull(client, store, &reference, &recipe.platform).await.map_err(pulling)?;
     let base = pulled.base(client, store, recipe.touches_files(), tick).await.map_err(pulling)?;
-    Ok((base, pulled.repository))
+    Ok((base, Some(pulled.repository)))
 }
 
 fn read(path: &Path) -> Result<String, BuildError> {

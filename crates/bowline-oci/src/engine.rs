@@ -191,11 +191,12 @@ impl Engine {
             .map_err(|_| EngineError::Archive("a worker thread died".into()))?
     }
 
-    /// Whether the engine has an image of this name.
-    pub async fn has(&self, name: &str) -> bool {
+    /// The id of an image by this name; `None` where the engine has none, or cannot be asked.
+    pub async fn id(&self, name: &str) -> Option<String> {
         let mut command = self.command();
         command.args(["image", "inspect", "--format", "{{.Id}}", "--", name]);
-        run(command, "look for the image", &|_| {}).await.is_ok()
+        let lines = run(command, "look for the image", &|_| {}).await.ok()?;
+        lines.iter().find_map(|line| line.trim().parse::<Digest>().ok()).map(|id| id.to_string())
     }
 }
 

@@ -9,7 +9,6 @@ use bowline_core::digest::Digest;
 use bowline_oci::assemble::Image;
 use bowline_oci::build::{Built, How, build, unwatched};
 use bowline_oci::config::ImageConfig;
-use bowline_oci::dockerfile::Handover;
 use bowline_oci::engine::{Engine, Order};
 use bowline_oci::registry::{Client, Options};
 use bowline_oci::store::Store;
@@ -401,7 +400,10 @@ async fn the_engine_builds_what_it_is_handed() {
     write(&context, "Dockerfile", b"FROM 127.0.0.1:1/only/here:1\nCOPY app.jar /\n");
     scene.host.docker(["tag", &scene.base, "127.0.0.1:1/only/here:1"]);
     let built = build(&scene.store, &scene.client, Some(&engine), &order, &hear, &unwatched()).await.unwrap();
-    assert!(matches!(built.how, How::Engine(Handover { line: 1, .. })), "{:?}", built.how);
+    assert_eq!((built.how, built.base), (How::Native, None));
+    assert!(scene.files(&built.image).await.contains_key("usr/bin/tool"));
+    let again = build(&scene.store, &scene.client, Some(&engine), &order, &hear, &unwatched()).await.unwrap();
+    assert_eq!(again.image, built.image);
 
     // A build that fails says so in the engine's words.
     write(&context, "Dockerfile", b"FROM scratch\nRUN [\"/none\"]\n");
