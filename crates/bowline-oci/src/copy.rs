@@ -238,3 +238,97 @@ fn is_archive(path: &Path) -> Result<bool, ContextError> {
         .sum();
     Ok(head.len() == 512 && stated == Some(sum))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn directory(mode: u32, owner: u32) -> Node {
+        Node { kind: NodeKind::Directory, mode, uid: owner, gid: owner }
+    }
+
+    /// A context with a few files, and an image with merged /usr.
+    fn scene() -> (tempfile::TempDir, Context, Tree) {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("context");
+        for path in ["app.jar", "lib/a.so", "lib/deep/b.so", "tmp/x", "secret"] {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        fs::write(root.join(".dockerignore"), "secret").unwrap();
+        fs::write(home.path().join("outside"), "x").unwrap();
+        for (target, name) in
+            [("../outside", "out"), ("lib/a.so", "inside"), ("secret", "sneaky"), ("gone", "gone2")]
+        {
+            std::os::unix::fs::symlink(target, root.join(name)).unwrap();
+        }
+        let context = Context::open(&root, &root.join("Dockerfile")).unwrap();
+        let mut tree = Tree::default();
+        tree.put("usr", directory(0o755, 0));
+        tree.put("usr/lib", directory(0o755, 0));
+        tree.put("lib", Node { kind: NodeKind::Symlink("usr/lib".into()), mode: 0o777, uid: 0, gid: 0 });
+        tree.put("tmp", directory(0o1777, 0));
+        tree.put("home", directory(0o700, 5));
+        (home, context, tree)
+    }
+
+    fn lines(sources: &[&str], destination: &str) -> Result<Vec<String>, String> {
+        let (_home, context, mut tree) = scene();
+        let sources = sources.iter().map(|source| (*source).to_owned()).collect();
+        let copy =
+            Resolved { sources, destination: destination.into(), owner: (0, 0), mode: None, add: false };
+        match plan(&context, &mut tree, &copy) {
+            Ok(entries) => {
+                Ok(entries.iter().map(|one| format!("{} {:o} {}", one.path, one.mode, one.uid)).collect())
+            }
+            Err(Obstacle::Engine(reason)) => Err(reason),
+            Err(Obstacle::Context(error)) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn destinations_go_through_the_images_links_and_parents_stay_as_they_are() {
+        for (source, destination, expected) in [
+            ("app.jar", "/lib/", "usr 755 0|usr/lib 755 0|usr/lib/app.jar 644 0"),
+            ("app.jar", "/lib/x.jar", "usr 755 0|usr/lib 755 0|usr/lib/x.jar 644 0"),
+            ("app.jar", "/lib", "usr/lib/app.jar 644 0"),
+            ("app.jar", "/tmp/", "tmp 1777 0|tmp/app.jar 644 0"),
+            ("app.jar", "/home/new/", "home 700 5|home/new 755 0|home/new/app.jar 644 0"),
+            ("lib", "/opt", "opt 755 0|opt/a.so 644 0|opt/deep 755 0|opt/deep/b.so 644 0"),
+            ("inside", "/x", "x 644 0"),
+            ("../../app.jar", "/x", "x 644 0"),
+        ] {
+            assert_eq!(lines(&[source], destination).unwrap().join("|"), expected, "{source} {destination}");
+        }
+    }
+
+    #[test]
+    fn nothing_outside_the_context_is_reached() {
+        for (source, reason) in [
+            ("out", "`out` is not in the build context"),
+            ("../outside", "is not in the build context"),
+            ("secret", ".dockerignore leaves it out"),
+            ("sneaky", ".dockerignore leaves it out"),
+            ("gone2", "is not in the build context"),
+            ("missing", "is not in the build context"),
+        ] {
+            let error = lines(&[source], "/x").unwrap_err();
+            assert!(error.contains(reason), "{source}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_engines_disagree_about_is_theirs() {
+        for (sources, destination, reason) in [
+            (vec!["."], "/", "/lib in the image is not"),
+            (vec!["nothing*"], "/x", "nothing matches"),
+            (vec!["app.jar", "inside"], "/x", "several sources"),
+        ] {
+            let error = lines(&sources, destination).unwrap_err();
+            assert!(error.contains(reason), "{sources:?}: {error}");
+        }
+    }
+}

@@ -418,3 +418,82 @@ fn duration(text: &str) -> Option<Duration> {
     }
     (!text.is_empty()).then_some(total)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, given: &[(&str, &str)]) -> Result<Recipe, Handover> {
+        let given = given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        parse(text, None, &given, &Platform::linux("aarch64"))
+    }
+
+    #[test]
+    fn the_base_is_found_with_its_variables() {
+        for (text, given, expected) in [
+            ("FROM scratch", vec![], None),
+            ("FROM nginx:1", vec![], Some("nginx:1")),
+            ("ARG V=1\nFROM a:$V", vec![], Some("a:1")),
+            ("ARG V=1\nFROM a:${V}-x", vec![("V", "2")], Some("a:2-x")),
+            ("ARG A=1\nARG B=$A.2\nFROM a:$B", vec![], Some("a:1.2")),
+            ("FROM --platform=$TARGETPLATFORM a:$TARGETARCH", vec![], Some("a:arm64")),
+            ("FROM --platform=linux/arm64 a", vec![], Some("a")),
+            ("FROM golang AS b\nRUN make\nFROM a", vec![], Some("a")),
+            ("# escape=`\nFROM a", vec![], Some("a")),
+            ("#syntax=docker/dockerfile:1.7-labs\nFROM a", vec![], Some("a")),
+        ] {
+            assert_eq!(read(text, &given).unwrap().from.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stage_is_chosen_by_its_name() {
+        let text = "FROM a AS One\nUSER x\nFROM b AS two\nRUN y\n";
+        let none = BTreeMap::new();
+        let platform = Platform::linux("x86_64");
+        assert_eq!(parse(text, Some("one"), &none, &platform).unwrap().from.as_deref(), Some("a"));
+        assert_eq!(parse(text, None, &none, &platform).unwrap_err().line, 4);
+        assert!(parse(text, Some("three"), &none, &platform).unwrap_err().reason.contains("three"));
+    }
+
+    #[test]
+    fn every_handover_names_its_line() {
+        for (text, line, reason) in [
+            ("FROM a\n\n# comment\nRUN x", 4, "RUN"),
+            ("FROM a\nCMD echo \\\n  two", 2, "several lines"),
+            ("FROM a\nCMD [\"a\" \"b\"]", 2, "almost"),
+            ("FROM --platform=linux/s390x a", 1, "linux/s390x"),
+            ("FROM a\nENV A", 2, "no value"),
+            ("FROM a\nLABEL a=b c", 2, "name=value"),
+            ("FROM a\nCOPY --parents x /", 2, "--parents"),
+            ("FROM a\nCOPY --link=maybe x /", 2, "--link=maybe"),
+            ("FROM a\nHEALTHCHECK --retries=-1 CMD x", 2, "--retries"),
+            ("FROM ${A:?}", 1, "substitution"),
+            ("#syntax=docker/dockerfile-upstream:master\nFROM a", 1, "upstream"),
+            ("NONSENSE", 1, "could not be read"),
+            ("", 1, ""),
+        ] {
+            let error = read(text, &[]).unwrap_err();
+            assert!(error.line == line && error.reason.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn durations_are_gos() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("30s", Some(30_000)),
+            ("1m30s", Some(90_000)),
+            ("1.5s", Some(1_500)),
+            ("500ms", Some(500)),
+            ("1h", Some(3_600_000)),
+            ("30", None),
+            ("", None),
+            ("s", None),
+            ("1x", None),
+            ("-1s", None),
+        ] {
+            assert_eq!(duration(text), expected.map(Duration::from_millis), "{text}");
+        }
+    }
+}
