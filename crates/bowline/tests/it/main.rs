@@ -8,6 +8,7 @@ mod git;
 mod gradle;
 mod init;
 mod reservation;
+mod runner;
 mod slack;
 mod stage;
 mod standing;

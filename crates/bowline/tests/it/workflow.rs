@@ -1,5 +1,6 @@
 //! `bowline init --github` and `action.yml`: what is written, and its steps run as the runner would run them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -8,6 +9,8 @@ use bowline::init::tree::Tree;
 use bowline::init::workflow::{Java, Reach, Registry, Workflow};
 use bowline_testkit::repository::{Origin, Repository};
 use serde_json::{Value, json};
+
+use crate::runner::Runner;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
@@ -234,4 +237,214 @@ fn in_actions_the_runner_takes_no_commands_from_what_is_printed() {
     assert!(token.len() > 32, "{token}");
     assert_eq!(last, format!("::{token}::"));
     assert!(!run("").contains("::stop-commands::"));
+}
+
+/// A machine with a pushed commit of `repository` on it.
+fn runner(scratch: &Path, origin: &Origin, commit: &str, cached: &Path) -> Runner {
+    let folder = |name: &str| {
+        std::fs::create_dir_all(scratch.join(name)).unwrap();
+        scratch.join(name)
+    };
+    let event = scratch.join("event.json");
+    let told =
+        json!({ "ref": "refs/heads/main", "after": commit, "repository": { "full_name": "team/chat" } });
+    std::fs::write(&event, told.to_string()).unwrap();
+    Runner {
+        action: root(),
+        workspace: folder("workspace"),
+        temp: folder("temp"),
+        home: folder("home"),
+        remote: origin.url(),
+        commit: commit.to_owned(),
+        cached: cached.to_owned(),
+        contexts: json!({
+            "github": {
+                "sha": commit, "ref": "refs/heads/main", "ref_name": "main", "repository": "team/chat",
+                "server_url": "https://github.com", "api_url": "http://127.0.0.1:1", "run_id": "42",
+                "actor": "ada", "token": "ghs_notatoken", "event_name": "push", "event_path": event,
+            },
+            "runner": { "temp": scratch.join("temp") },
+            "secrets": {}, "vars": {},
+        }),
+        environment: vec![
+            ("GIT_CONFIG_NOSYSTEM".into(), "1".into()),
+            ("GIT_CONFIG_GLOBAL".into(), "/dev/null".into()),
+        ],
+    }
+}
+
+/// Stands for bowline: says what it was given and what it can reach, then exits as it is told.
+const PROBE: &str = r#"#!/bin/bash
+set -u
+echo "::stop-commands::probe"
+printf 'argument: %s\n' "$@"
+env | grep -E '^(BOWLINE_|DOCKER_|AWS_|GITHUB_TOKEN|ACTIONS_|SLACK_|SSH_)' | sort
+ssh -G -F "$BOWLINE_SSH_CONFIG" root@203.0.113.10 | grep -E '^(identityagent|stricthostkeychecking|userknownhostsfile)'
+socket=$(ssh -G -F "$BOWLINE_SSH_CONFIG" box | sed -n 's/^identityagent //p')
+place=$(dirname "$socket")
+stat -c 'place: %a' "$place"
+SSH_AUTH_SOCK=$socket ssh-add -l
+ssh-keygen -q -F 203.0.113.10 -f "$place/known_hosts" >/dev/null && echo "host key: known"
+cat "$DOCKER_CONFIG/config.json"
+echo "identity: $(cat "$AWS_WEB_IDENTITY_TOKEN_FILE")"
+grep -rqs 'PRIVATE KEY' "$place" && echo "KEY ON DISK"
+printf 'not-a-pass''word\nPRIVATE'' KEY\nrequest''-token\n' >"$PWD/secrets"
+for process in /proc/[0-9]*; do
+  tr '\0' ' ' <"$process/cmdline" 2>/dev/null | grep -qsF -f "$PWD/secrets" && echo "SECRET IN ARGV of $(cat "$process/comm")"
+done
+echo "place: $place"
+echo "::probe::"
+printf 'tag=v5.0.2-b321acf\nversion=5.0.2-b321acf\nchanged=["user"]\nok=false\n' >>"$GITHUB_OUTPUT"
+exit 5
+"#;
+
+fn program(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// GitHub's token service, which is asked with the job's own token.
+fn identity_service() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            answer_identity(stream);
+        }
+    });
+    format!("http://{address}/token?version=1")
+}
+
+fn answer_identity(mut stream: std::net::TcpStream) {
+    use std::io::{Read as _, Write as _};
+    let (mut request, mut buffer) = (String::new(), [0; 4096]);
+    while !request.contains("\r\n\r\n") {
+        let read = stream.read(&mut buffer).unwrap();
+        request.push_str(&String::from_utf8_lossy(&buffer[..read]));
+    }
+    let right = request.starts_with("GET /token?version=1&audience=sts.amazonaws.com HTTP/1.1\r\n")
+        && request.contains("Authorization: bearer request-token\r\n");
+    let (status, body) =
+        if right { ("200 OK", "{\"count\": 1, \"value\": \"a.b.c\"}") } else { ("401 Unauthorized", "{}") };
+    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+        .unwrap();
+}
+
+/// A key pair without a passphrase; gives the private key and the public one.
+fn key_pair(scratch: &Path) -> (String, String) {
+    let path = scratch.join("key");
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "probe", "-f"])
+        .arg(&path)
+        .status();
+    assert!(made.unwrap().success());
+    let read = |name: &str| std::fs::read_to_string(scratch.join(name)).unwrap();
+    let pair = (read("key"), read("key.pub"));
+    std::fs::remove_file(path).unwrap();
+    pair
+}
+
+#[test]
+fn the_action_gives_bowline_its_keys_and_leaves_none_behind() {
+    let scratch = tempfile::tempdir().unwrap();
+    let origin = Origin::new();
+    let clone = origin.clone_full();
+    let commit = clone.write("bowline.toml", BOX).commit("start");
+    clone.push();
+    program(&scratch.path().join("probe"), PROBE);
+    let (private, public) = key_pair(scratch.path());
+    let mut runner = runner(scratch.path(), &origin, &commit, &scratch.path().join("probe"));
+    // As forms leave it: with carriage returns, without the last line break.
+    let pasted = private.trim_end().replace('\n', "\r\n");
+    let kind_and_key: Vec<&str> = public.split(' ').take(2).collect();
+    runner.contexts["secrets"] = json!({
+        "BOWLINE_SSH_KEY": pasted, "SLACK_BOT_TOKEN": "xoxb-1",
+        "REGISTRY_USER": "ada", "REGISTRY_PASSWORD": "not-a-password",
+    });
+    runner.contexts["vars"] = json!({
+        "BOWLINE_KNOWN_HOSTS": format!("203.0.113.10 {}", kind_and_key.join(" ")),
+        "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/ship",
+    });
+    runner.environment.push(("ACTIONS_ID_TOKEN_REQUEST_URL".into(), identity_service()));
+    runner.environment.push(("ACTIONS_ID_TOKEN_REQUEST_TOKEN".into(), "request-token".into()));
+
+    let mut file = yaml(&workflow(BOX, &[], "main", "").render());
+    let with = &mut file["jobs"]["ship"]["steps"].as_array_mut().unwrap().last_mut().unwrap()["with"];
+    with["registry"] = json!("registry.example.com:5000");
+    with["registry-user"] = json!("${{ secrets.REGISTRY_USER }}");
+    with["registry-password"] = json!("${{ secrets.REGISTRY_PASSWORD }}");
+    let job = runner.run(&file);
+
+    let log = &job.log;
+    assert_eq!((job.succeeded, job.code), (false, Some(5)), "{log}");
+    let lines: BTreeSet<&str> = log.lines().collect();
+    for line in [
+        "argument: -C",
+        "argument: .",
+        "argument: ship",
+        "argument: --",
+        "argument: box",
+        "GITHUB_TOKEN=ghs_notatoken",
+        "SLACK_BOT_TOKEN=xoxb-1",
+        "AWS_ROLE_ARN=arn:aws:iam::123456789012:role/ship",
+        "AWS_REGION=ap-northeast-2",
+        "identity: a.b.c",
+        "stricthostkeychecking true",
+        "host key: known",
+        "place: 700",
+        "{\"auths\":{\"registry.example.com:5000\":{\"auth\":\"YWRhOm5vdC1hLXBhc3N3b3Jk\"}}}",
+    ] {
+        assert!(lines.contains(line), "{line} is missing:\n{log}");
+    }
+    assert!(log.contains(" probe (ED25519)\n"), "the agent has no key:\n{log}");
+    for word in ["BOWLINE_ACTION_", "ACTIONS_ID_TOKEN", "SSH_AUTH_SOCK", "KEY ON DISK", "SECRET IN ARGV"] {
+        assert!(!log.contains(word), "{word}:\n{log}");
+    }
+    let place = log.lines().filter_map(|line| line.strip_prefix("place: /")).next().unwrap();
+    assert!(!Path::new("/").join(place).exists());
+    assert!(!running(&format!("/{place}/agent")), "the agent still runs");
+    assert_eq!(job.outputs["ship"]["changed"], "[\"user\"]");
+    assert!(job.commands.is_empty(), "{:?}", job.commands);
+}
+
+/// Whether a process has this in its command line.
+fn running(word: &str) -> bool {
+    let commands = std::fs::read_dir("/proc").unwrap().flatten();
+    commands
+        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .any(|line| String::from_utf8_lossy(&line).contains(word))
+}
+
+#[test]
+fn the_action_says_what_it_was_not_given() {
+    let scratch = tempfile::tempdir().unwrap();
+    let origin = Origin::new();
+    let clone = origin.clone_full();
+    let commit = clone.write("bowline.toml", BOX).commit("start");
+    clone.push();
+    program(&scratch.path().join("probe"), "#!/bin/sh\necho SHIPPED\n");
+    let mut runner = runner(scratch.path(), &origin, &commit, &scratch.path().join("probe"));
+    let file = yaml(&workflow(BOX, &[], "main", "").render());
+    for (secrets, vars, why) in [
+        (json!({ "BOWLINE_SSH_KEY": "x" }), json!({}), "known-hosts is not"),
+        (
+            json!({ "BOWLINE_SSH_KEY": "x" }),
+            json!({ "BOWLINE_KNOWN_HOSTS": "h k" }),
+            "does not take the ssh-key",
+        ),
+        (json!({}), json!({ "AWS_ROLE_ARN": "arn:x" }), "id-token: write"),
+    ] {
+        runner.contexts["secrets"] = secrets;
+        runner.contexts["vars"] = vars;
+        let job = runner.run(&file);
+        assert_eq!((job.succeeded, job.code), (false, Some(2)), "{}", job.log);
+        assert!(job.log.contains(why) && !job.log.contains("SHIPPED"), "{}", job.log);
+    }
+    runner.contexts["vars"] = json!({});
+    runner.contexts["secrets"] = json!({});
+    assert!(runner.run(&file).succeeded);
+    // Started by hand on another branch, nothing runs.
+    runner.contexts["github"]["ref"] = json!("refs/heads/feature");
+    assert!(runner.run(&file).ran.is_empty());
 }
