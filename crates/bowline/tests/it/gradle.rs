@@ -32,6 +32,8 @@ fn project(runtime: &str) -> Vec<(String, String)> {
                 .into(),
         ),
         ("common-dto/src/main/java/com/shop/dto/Greeting.java".into(), GREETING.into()),
+        // Nobody needs the daemon when the test has ended.
+        ("gradle.properties".into(), "org.gradle.daemon.idletimeout=20000\n".into()),
         (".gitignore".into(), "build/\n.gradle/\nDockerfile\n".into()),
     ];
     for (name, class) in [("user", "User"), ("chat", "Chat")] {
@@ -186,6 +188,8 @@ fn docker_archive(folder: &Path, root: &Path) -> PathBuf {
 struct Shop {
     folder: tempfile::TempDir,
     clone: Repository,
+    /// The Java runtime's reference.
+    runtime: String,
     _origin: Origin,
     _registry: Registry,
 }
@@ -202,7 +206,7 @@ impl Shop {
             clone.write(&path, &content);
         }
         clone.write("bowline.toml", configuration());
-        Some(Self { folder, clone, _origin: origin, _registry: registry })
+        Some(Self { folder, clone, runtime, _origin: origin, _registry: registry })
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -319,4 +323,22 @@ fn the_story_is_shipped_to_a_far_host_and_one_change_replaces_one_service() {
     assert_eq!(container(&host, "chat"), chat);
     assert_eq!(second["services"]["user"]["changed"], true, "{second}");
     assert_eq!(second["services"]["chat"]["changed"], false, "{second}");
+
+    // A service without a Dockerfile: one is made for its jar. Of what is built differently, only it is replaced.
+    let user = container(&host, "user");
+    let build = std::fs::read_to_string(shop.path("shop-chat-service/build.gradle")).unwrap();
+    shop.clone.write("shop-chat-service/build.gradle", build.replace("build.dependsOn dockerfile\n", ""));
+    std::fs::remove_file(shop.path("shop-chat-service/Dockerfile")).unwrap();
+    let chat = "[services.chat]\n";
+    let base = configuration().replace(chat, &format!("{chat}base = \"{}\"\n", shop.runtime));
+    shop.clone.write("bowline.toml", base + &target);
+    shop.clone.commit("chat without a Dockerfile");
+    shop.clone.push();
+    let third = shop.bowline(&["ship", "box"], Some(&host));
+    assert_eq!(get(&host, 8082), "chat says one\n");
+    assert_eq!(
+        (&third["services"]["user"]["changed"], &third["services"]["chat"]["changed"]),
+        (&false.into(), &true.into())
+    );
+    assert_eq!(container(&host, "user"), user);
 }
