@@ -56,6 +56,12 @@ pub enum Verb {
     Status(commands::status::StatusArgs),
     /// Show what ran on a target before, and how it came to be
     History(commands::history::HistoryArgs),
+    /// Show what the services of a target write
+    Logs(commands::logs::LogsArgs),
+    /// Show what somebody changed on a target by hand
+    Diff(commands::diff::DiffArgs),
+    /// Remove what nothing needs any more, on a target or in the registry
+    Prune(commands::prune::PruneArgs),
     /// Show who may change a target, or take that away in an emergency
     Lock(commands::lock::LockArgs),
     /// Print the completion script for a shell
@@ -114,6 +120,9 @@ fn dispatch(context: &Context, verb: Verb) -> Outcome<ExitCode> {
         Verb::Registry(args) => wait(commands::registry::run(context, args)),
         Verb::Status(args) => return wait(commands::status::run(context, args)),
         Verb::History(args) => wait(commands::history::run(context, args)),
+        Verb::Logs(args) => wait(commands::logs::run(context, args)),
+        Verb::Diff(args) => return wait(commands::diff::run(context, args)),
+        Verb::Prune(args) => wait(commands::prune::run(context, args)),
         Verb::Lock(args) => wait(commands::lock::run(context, args)),
         Verb::Completions(args) => commands::completions::run(args, &mut Cli::command()),
         Verb::Schema => commands::schema::run(context),

@@ -3,11 +3,14 @@
 pub mod build;
 pub mod completions;
 pub mod deploy;
+pub mod diff;
 pub mod history;
 pub mod init;
 pub mod lock;
+pub mod logs;
 pub mod man;
 pub mod plan;
+pub mod prune;
 pub mod registry;
 pub mod release;
 pub mod rollback;

@@ -7,6 +7,7 @@ mod config;
 mod git;
 mod gradle;
 mod init;
+mod prune;
 mod reservation;
 mod runner;
 mod slack;

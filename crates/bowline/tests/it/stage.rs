@@ -9,13 +9,15 @@ use bowline_compose::document::Documents;
 use bowline_compose::engine::Engine;
 use bowline_testkit::host::Host;
 use bowline_testkit::image;
+use bowline_testkit::repository::{Origin, Repository};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// The host, the repository and the project's directory on the host.
 pub(crate) struct Stage {
     pub(crate) host: Host,
-    pub(crate) repository: TempDir,
+    pub(crate) repository: Repository,
+    _origin: Origin,
     directory: TempDir,
 }
 
@@ -24,15 +26,18 @@ pub(crate) const TARGETS: [&str; 2] = ["near", "far"];
 
 impl Stage {
     /// Starts a host, with `compose.yaml` in the project's directory there and in the repository. In the configuration,
-    /// `TARGET` stands for the lines that lead to the host's project. `None` where hosts cannot be had.
+    /// `TARGETS` stands for the lines that lead to the host's project. The repository holds what the image of a service
+    /// `web` is made from. `None` where hosts cannot be had.
     pub(crate) fn new(hint: &str, toml: &str, compose: &str) -> Option<Self> {
         let host = Host::start(hint)?;
         image::scratch("web:1").healthcheck().make(host.docker_host())?;
-        let new = || TempDir::with_prefix_in("bowline-verbs-", "/tmp").unwrap();
-        let stage = Self { host, repository: new(), directory: new() };
+        let origin = Origin::new();
+        let directory = TempDir::with_prefix_in("bowline-verbs-", "/tmp").unwrap();
+        let stage = Self { host, repository: origin.clone_full(), _origin: origin, directory };
         std::fs::create_dir(stage.project()).unwrap();
-        stage.write("bowline.toml", &toml.replace("TARGETS", &stage.targets()));
-        stage.write("compose.yaml", compose);
+        stage.repository.write("bowline.toml", toml.replace("TARGETS", &stage.targets()));
+        stage.repository.write("compose.yaml", compose);
+        image::scratch("").write_context(&stage.repository.path().join("web"))?;
         std::fs::write(stage.project().join("compose.yaml"), compose).unwrap();
         Some(stage)
     }
@@ -50,9 +55,15 @@ impl Stage {
         self.directory.path().join("shop")
     }
 
-    /// Writes a file of the repository.
-    pub(crate) fn write(&self, path: &str, text: &str) {
-        std::fs::write(self.repository.path().join(path), text).unwrap();
+    /// Changes the service `web` and merges that, so that the next release has something new.
+    pub(crate) fn change(&self, version: &str) {
+        let web = self.repository.path().join("web");
+        let dockerfile =
+            "FROM scratch\nCOPY program /program\nCOPY version /version\nENTRYPOINT [\"/program\"]\n";
+        std::fs::write(web.join("Dockerfile"), dockerfile).unwrap();
+        std::fs::write(web.join("version"), version).unwrap();
+        self.repository.commit(&format!("[patch] {version}"));
+        self.repository.push();
     }
 
     /// `docker compose` in the project's directory, as whoever runs the host would type it.
@@ -72,6 +83,7 @@ impl Stage {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bowline"));
         command.env("DOCKER_HOST", self.host.docker_host()).env("BOWLINE_SSH_CONFIG", self.host.ssh_config());
         command.env("BOWLINE_STATE", self.directory.path().join("state"));
+        command.env("BOWLINE_CACHE", self.directory.path().join("cache")).envs(self.repository.environment());
         command.arg("-C").arg(self.repository.path()).args(arguments);
         command
     }
@@ -89,14 +101,28 @@ impl Stage {
         Documents::new(&Engine::open(&connection).await.unwrap(), "shop").unwrap()
     }
 
-    /// Everything that the engine says of the project's containers, without what changes while nobody does anything.
+    /// Fails where a container is not as it was, and says in what.
+    pub(crate) fn assert_untouched(&self, before: &BTreeMap<String, Value>) {
+        let after = self.inspected();
+        assert!(before.keys().eq(after.keys()), "other containers: {:?} {:?}", before.keys(), after.keys());
+        for (id, before) in before {
+            let changed =
+                before.as_object().unwrap().iter().filter(|(key, value)| after[id][*key] != **value);
+            let changed: Vec<_> =
+                changed.map(|(key, value)| format!("{key}: {value} {}", after[id][key])).collect();
+            assert!(changed.is_empty(), "{} changed: {changed:?}", before["Name"]);
+        }
+    }
+
+    /// Everything that the engine says of its containers, without what changes while nobody does anything.
     pub(crate) fn inspected(&self) -> BTreeMap<String, Value> {
         let ids = self.host.docker(["ps", "--all", "--quiet", "--no-trunc"]);
         let mut found = BTreeMap::new();
         for id in ids.lines() {
             let mut all: Value = serde_json::from_str(&self.host.docker(["inspect", id])).unwrap();
             let mut one = all[0].take();
-            // Each run of the health check is written down.
+            // Each run of the health check is written down, and is a process of its own for a moment.
+            one["ExecIDs"] = Value::Null;
             if let Some(health) = one["State"].get_mut("Health") {
                 *health = health["Status"].clone();
             }

@@ -85,5 +85,66 @@ async fn status_and_history_tell_what_runs_and_what_was_left() {
         let (shown, _) = said(&stage.bowline(&["history", target]));
         assert!(shown.contains("v1.0.0-abcdef1") && shown.contains("gone (first), web (first)"), "{shown}");
     }
-    assert_eq!(stage.inspected(), before, "looking changes nothing");
+    stage.assert_untouched(&before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_by_hand_is_seen() {
+    let Some(stage) = Stage::new("v-diff", TOML, COMPOSE) else { return };
+    assert_eq!(stage.bowline(&["diff", "near"]).status.code(), Some(2), "nothing was deployed yet");
+    stage.compose(&["up", "--detach", "--wait"]);
+    let documents = stage.documents().await;
+    let lease = Lease::take(&documents, "r1", "deploy").await.unwrap();
+    let ids = |service| stage.compose(&["ps", "--quiet", "--no-trunc", service]).trim().to_owned();
+    let (web, two) = (ids("web"), ids("two"));
+    let mut left = revision(1, &[("web", &web), ("two", &two)]);
+    left.files = [("compose.yaml".to_owned(), Digest::of(COMPOSE.as_bytes()))].into();
+    documents.commit(lease.authority(), &left, &Spec::default()).await.unwrap();
+    for target in TARGETS {
+        assert_eq!(stage.json(&["diff", target, "--check"])["drift"], serde_json::json!([]));
+    }
+    std::fs::write(stage.project().join("compose.yaml"), format!("{COMPOSE}# by hand\n")).unwrap();
+    stage.compose(&["up", "--detach", "--force-recreate", "web"]);
+    stage.compose(&["stop", "two"]);
+    for target in TARGETS {
+        let output = stage.bowline(&["diff", target, "--check"]);
+        let (shown, _) = said(&output);
+        assert_eq!(output.status.code(), Some(1));
+        for text in ["was made by somebody else", "is gone", "ended with exit code", "the file was edited"] {
+            assert!(shown.contains(text), "{text}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn logs_are_put_together_and_go_on_over_a_restart() {
+    let compose = "services:\n  web: {image: 'web:1', environment: {LOG: \"hello\\e[31m from web\", LOG_EVERY: '0.2'}}\n  two: {image: 'web:1'}\n";
+    let Some(stage) = Stage::new("v-logs", TOML, compose) else { return };
+    stage.compose(&["up", "--detach", "--wait"]);
+    for target in TARGETS {
+        let (all, _) = said(&stage.bowline(&["logs", target]));
+        assert!(all.contains("web | hello from web") && all.contains("two | started"), "{all}");
+        let (one, _) = said(&stage.bowline(&["logs", target, "two", "--tail", "1"]));
+        assert_eq!(one.lines().count(), 1, "{one}");
+        assert_eq!(stage.bowline(&["logs", target, "nobody"]).status.code(), Some(2));
+        let line = stage.json(&["logs", target, "web", "--since", "1h"]);
+        assert_eq!((&line["service"], &line["container"]), (&"web".into(), &"shop-web-1".into()));
+        let (none, _) = said(&stage.bowline(&["logs", target, "--since", "2100-01-01T00:00:00Z"]));
+        assert_eq!(none, "");
+
+        let mut follower = stage.command(&["logs", target, "--follow", "web", "--json"]);
+        let mut follower = follower.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let output = std::io::BufReader::new(follower.stdout.take().unwrap());
+        let mut texts = std::io::BufRead::lines(output).map(|line| {
+            let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+            line["text"].as_str().unwrap().to_owned()
+        });
+        assert!(texts.by_ref().take(20).any(|text| text.contains("hello")));
+        stage.compose(&["restart", "--timeout", "0", "web"]);
+        assert!(texts.by_ref().take(100).any(|text| text.contains("hello")), "over a restart");
+        stage.compose(&["up", "--detach", "--force-recreate", "--timeout", "0", "web"]);
+        assert!(texts.by_ref().take(100).any(|text| text.contains("hello")), "in a new container");
+        follower.kill().unwrap();
+        follower.wait().unwrap();
+    }
 }
