@@ -100,6 +100,8 @@ impl DeployImage {
 pub struct Desired {
     /// The compose project's name.
     pub project: String,
+    /// Its directory on the target, absolute.
+    pub directory: String,
     /// The services of the compose file, ours and others.
     pub services: BTreeMap<String, DesiredService>,
     /// The files of the project's directory.
@@ -155,7 +157,8 @@ pub fn describe(
         services.insert(name.clone(), desired);
     }
     let unnamed = wishes.services.keys().filter(|name| !named.contains(*name)).cloned().collect();
-    Desired { project: wishes.project.clone(), services, files, unnamed }
+    let (project, directory) = (wishes.project.clone(), wishes.directory.clone());
+    Desired { project, directory, services, files, unnamed }
 }
 
 fn completed_services(model: &Model) -> BTreeSet<&str> {

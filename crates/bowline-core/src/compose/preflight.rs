@@ -1,5 +1,7 @@
 //! What would make a deploy fail, found before anything is touched.
 
+use std::collections::BTreeSet;
+
 use crate::compose::desired::{DeployImage, Desired};
 use crate::compose::observed::Observed;
 use crate::compose::planning::{Action, weak_dependencies};
@@ -41,11 +43,39 @@ pub fn check(observed: &Observed, desired: &Desired, plan: &Plan<Action>) -> Fin
             format!("name the image that the compose file uses in [services.{name}] images"),
         ));
     }
+    check_adoption(observed, desired, &mut findings);
     check_platforms(observed, desired, &mut findings);
     check_names_and_ports(observed, desired, &mut findings);
     check_room(observed, desired, plan, &mut findings);
     warn_of_weakness(observed, desired, plan, &mut findings);
     findings
+}
+
+/// A project that somebody else has started is not taken over in passing.
+fn check_adoption(observed: &Observed, desired: &Desired, findings: &mut Findings) {
+    if observed.revision.is_some() {
+        return;
+    }
+    let running = || observed.containers.iter().filter(|container| !container.one_off);
+    let elsewhere: BTreeSet<&str> = running()
+        .map(|container| container.working_dir.as_str())
+        .filter(|directory| !directory.is_empty() && *directory != desired.directory)
+        .collect();
+    let adopt =
+        "run `bowline adopt TARGET`: it tells what to write into bowline.toml, and changes no container";
+    if let Some(directory) = elsewhere.first() {
+        findings.refusals.push(finding(
+            &desired.project,
+            format!("the project runs already, from {directory}, not from {}", desired.directory),
+            adopt,
+        ));
+    } else if running().next().is_some() {
+        findings.warnings.push(finding(
+            &desired.project,
+            "the project runs already, and Bowline does not know what it runs: all of it is replaced".into(),
+            "run `bowline adopt TARGET` first: what is equal is then left alone, and the way back is open",
+        ));
+    }
 }
 
 fn check_platforms(observed: &Observed, desired: &Desired, findings: &mut Findings) {

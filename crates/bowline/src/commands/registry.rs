@@ -53,7 +53,7 @@ pub async fn run(context: &Context, args: RegistryArgs) -> Outcome<()> {
     if context.ui.json {
         context.ui.data(&serde_json::json!({ "address": address.to_string() }));
     }
-    let cancel = Cancel::on_signals(&context.ui);
+    let cancel = Cancel::on_signals(&context.ui, "stopping");
     serve(listener, store, async move { cancel.asked().await })
         .await
         .attempt(|| "serving the registry".into())

@@ -108,7 +108,10 @@ impl<'c> Delivery<'c> {
                 patience: order.patience,
                 only: order.only.clone(),
             },
-            cancel: Cancel::on_signals(ui),
+            cancel: Cancel::on_signals(
+                ui,
+                "stopping; what was changed is put back (once more ends it at once)",
+            ),
         };
         let summary = tokio::select! {
             summary = deployment.run(goal) => summary,

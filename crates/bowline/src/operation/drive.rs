@@ -26,8 +26,8 @@ const LOOK: Duration = Duration::from_millis(400);
 pub struct Cancel(Arc<Notify>);
 
 impl Cancel {
-    /// Hears Ctrl-C and SIGTERM: the first asks to stop and put back, a second one ends the process.
-    pub fn on_signals(ui: &crate::ui::Ui) -> Self {
+    /// Hears Ctrl-C and SIGTERM: the first asks to stop, and `answer` is said; a second one ends the process.
+    pub fn on_signals(ui: &crate::ui::Ui, answer: &'static str) -> Self {
         let cancel = Self::default();
         let (told, ui) = (cancel.0.clone(), ui.clone());
         tokio::spawn(async move {
@@ -44,7 +44,7 @@ impl Cancel {
                     std::process::abort();
                 }
                 asked = true;
-                ui.warn("stopping; what was changed is put back (once more ends it at once)");
+                ui.warn(answer);
                 told.notify_one();
             }
         });

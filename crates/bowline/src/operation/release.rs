@@ -63,7 +63,10 @@ pub async fn release(
     };
     let reused = matches!(reserved.decision.verdict, Verdict::Reused { .. });
     recorder.emit(EventKind::Tagged { tag: tag.to_string(), reused });
-    if reused && let Some(release) = archive::read(depot, &tag.to_string()).await? {
+    // Also where the tag is new to this remote: the commit's release may be older than the remote.
+    if let Some(release) = archive::read(depot, &tag.to_string()).await?
+        && release.record.commit == reserved.commit.as_str()
+    {
         return Ok(Released::Complete(Box::new(release)));
     }
     warn_of_local_changes(&git, recorder).await?;

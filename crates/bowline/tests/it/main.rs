@@ -10,6 +10,7 @@ mod init;
 mod prune;
 mod reservation;
 mod runner;
+mod resumption;
 mod slack;
 mod stage;
 mod standing;
