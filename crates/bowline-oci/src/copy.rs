@@ -127,9 +127,10 @@ impl Draft<'_> {
     fn place(&mut self, found: &Found, path: &str) -> Result<(), Obstacle> {
         let here = self.tree.get(path);
         if found.meta.is_dir() {
+            let mode = without_umask(found.meta.mode());
             return match here {
                 None => {
-                    self.add(path, EntryKind::Directory, NodeKind::Directory, 0o755);
+                    self.add(path, EntryKind::Directory, NodeKind::Directory, mode);
                     Ok(())
                 }
                 Some(node) if node.kind != NodeKind::Directory => Err(Obstacle::Engine(format!(
@@ -137,7 +138,7 @@ impl Draft<'_> {
                     found.path
                 ))),
                 // Engines disagree about what becomes of the directory that is there.
-                Some(node) if node.mode != 0o755 || (node.uid, node.gid) != self.owner => {
+                Some(node) if node.mode != mode || (node.uid, node.gid) != self.owner => {
                     Err(Obstacle::Engine(format!("/{path} in the image has another mode or owner")))
                 }
                 Some(_) => {
@@ -167,8 +168,7 @@ impl Draft<'_> {
         if !found.meta.is_file() || found.meta.mode() & 0o7000 != 0 {
             return Err(Obstacle::Engine(format!("`{}` is no ordinary file", found.path)));
         }
-        // What a checkout's umask did to the modes is not the image's business; whether it is a program is.
-        let mode = if found.meta.mode() & 0o100 == 0 { 0o644 } else { 0o755 };
+        let mode = without_umask(found.meta.mode());
         let source = Source::new(&found.file, &found.meta);
         self.add(path, EntryKind::File(source), NodeKind::File, self.mode.unwrap_or(mode));
         Ok(())
@@ -237,6 +237,17 @@ fn is_archive(path: &Path) -> Result<bool, ContextError> {
         .map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) })
         .sum();
     Ok(head.len() == 512 && stated == Some(sum))
+}
+
+/// The mode that a checkout has with the usual umask. Which of the writable-by-group variants a file has depends on the
+/// umask of whoever checked it out or built it, and must not change an image; any other mode is somebody's decision, and
+/// stays as the engine would keep it.
+fn without_umask(mode: u32) -> u32 {
+    match mode & 0o777 {
+        0o644 | 0o664 | 0o666 => 0o644,
+        0o755 | 0o775 | 0o777 => 0o755,
+        decided => decided,
+    }
 }
 
 #[cfg(test)]
