@@ -1,8 +1,10 @@
 //! How Bowline talks: stdout is data, stderr is for people.
 
 pub mod event;
+pub mod phase;
 pub mod plan;
 pub mod table;
+pub mod width;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -30,6 +32,7 @@ pub struct Ui {
     /// Whether a person watches: progress bars are drawn.
     live: bool,
     bars: Arc<MultiProgress>,
+    phase: Arc<phase::Watched>,
 }
 
 impl Ui {
@@ -43,7 +46,7 @@ impl Ui {
         if !live {
             bars.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         }
-        Self { json, quiet, live, bars: Arc::new(bars) }
+        Self { json, quiet, live, bars: Arc::new(bars), phase: Arc::default() }
     }
 
     /// Data for whoever called: one line of JSON on stdout.
@@ -67,6 +70,11 @@ impl Ui {
         }
     }
 
+    /// Whether a person watches what is going on.
+    pub fn live(&self) -> bool {
+        self.live
+    }
+
     /// A line that matters less than the others.
     pub fn faint(&self, text: impl Display) {
         self.say(format_args!("{FAINT}{text}{FAINT:#}"));
@@ -84,6 +92,7 @@ impl Ui {
 
     /// Why it ended, once, at the end.
     pub fn fail(&self, failure: &Failure) {
+        self.phase.end();
         let mut text = format!("{ERROR}error:{ERROR:#} {}", printable(&failure.message));
         for cause in &failure.causes {
             text.push_str(&format!("\n  because {}", printable(cause)));

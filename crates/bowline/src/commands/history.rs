@@ -9,7 +9,7 @@ use crate::error::Outcome;
 use crate::operation::history::{Entry, observe};
 use crate::operation::host::{Host, compose_target};
 use crate::ui::event::elapsed;
-use crate::ui::table;
+use crate::ui::{table, width};
 
 /// What `history` takes.
 #[derive(Debug, Args)]
@@ -41,13 +41,14 @@ pub async fn run(context: &Context, args: HistoryArgs) -> Outcome<()> {
         return Ok(());
     }
     let rows: Vec<_> = entries.iter().map(|entry| row(entry)).collect();
-    context.ui.print(&table::render(&["#", "RELEASE", "WHEN (UTC)", "BY", "HOW", "TOOK", "CHANGED"], &rows));
+    let header = ["#", "RELEASE", "WHEN (UTC)", "BY", "HOW", "TOOK", "CHANGED"];
+    context.ui.print(&table::render_within(&header, &rows, width::of_stdout()));
     Ok(())
 }
 
 fn row(entry: &Entry) -> Vec<String> {
     let release = |release: &Option<String>| release.clone().unwrap_or_else(|| "-".into());
-    let when = |at: &Timestamp| at.strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let when = |at: &Timestamp| at.strftime("%Y-%m-%d %H:%M").to_string();
     match entry {
         Entry::Revision { number, release: tag, at, by, verb, seconds, changed, .. } => vec![
             number.to_string(),

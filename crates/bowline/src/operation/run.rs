@@ -1,6 +1,7 @@
 //! One run from its first event to its last: recorded, told to people and to whoever waits in a pipeline.
 
 use bowline_core::event::{EventKind, Summary};
+use bowline_core::timeline::{self, Timeline};
 
 use crate::cli::Context;
 use crate::config::Config;
@@ -8,6 +9,7 @@ use crate::error::Outcome;
 use crate::forge;
 use crate::notify::Notifier;
 use crate::record::Recorder;
+use crate::ui::width;
 
 /// Runs the work as a recorded run, and tells its end: the summary as the last line of `--json`, the job summary and
 /// outputs in GitHub Actions, the message in Slack.
@@ -42,6 +44,7 @@ pub async fn record(
         Err(failure) => recorder.fail(&failure.to_string()),
     }
     let timeline = recorder.timeline();
+    show(context, &timeline);
     forge::report(&context.ui, &timeline);
     notifier.finish(&timeline).await;
     if let Ok(summary) = &outcome
@@ -50,4 +53,15 @@ pub async fn record(
         context.ui.data(summary);
     }
     outcome
+}
+
+/// The whole run at a glance, for somebody who watched it. Of two phases there is nothing to see.
+fn show(context: &Context, timeline: &Timeline) {
+    if context.ui.live() && !context.ui.json && timeline.stretches.len() > 2 {
+        let mut timeline = timeline.clone();
+        // What came of each phase was said when it ended; here the room is for the bars.
+        timeline.stretches.iter_mut().for_each(|stretch| stretch.note.clear());
+        let columns = width::of_stderr().unwrap_or(80);
+        context.ui.say(format_args!("\n{}\n", timeline::text::render(&timeline, columns).trim_end()));
+    }
 }

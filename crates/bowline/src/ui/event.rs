@@ -2,6 +2,7 @@
 
 use bowline_core::event::{Event, EventKind};
 
+use super::width::{self, fold};
 use super::{Ui, printable};
 
 /// Shows one event: as a JSON line on stdout with `--json`, and as words on stderr.
@@ -14,27 +15,59 @@ pub fn show(ui: &Ui, event: &Event) {
         return;
     }
     match &event.kind {
+        EventKind::PhaseStarted { phase } => ui.phase.begin(ui, *phase),
         EventKind::PhaseFinished { phase, seconds, note, .. } => {
-            ui.done(format_args!("{:<9} {} {}", phase.to_string(), printable(note), elapsed(*seconds)));
+            ui.phase.end();
+            let (phase, took) = (phase.to_string(), elapsed(*seconds));
+            // The mark in front is not counted: two columns.
+            ui.done(fold(&format!("{phase:<9}{took:>8}  {}", printable(note)), room(2), 21));
         }
         EventKind::Health { service, state, reason } => {
-            ui.say(format_args!("  {:<20} {state:<9} {}", printable(service), printable(reason)));
-        }
-        EventKind::Evidence { service, cause, log, .. } => {
-            ui.warn(format_args!("{}: {}", service.as_deref().unwrap_or("release"), printable(cause)));
-            for line in log {
-                ui.line(&format!("    │ {}", printable(line)));
+            let line = format!("  {:<16} {state:<9} {}", printable(service), printable(reason));
+            ui.phase.mention(line.trim_start().to_owned());
+            if ui.phase.is_news(&line) {
+                ui.say(fold(&line, room(0), 29));
             }
         }
-        EventKind::Warning { text } => ui.warn(printable(text)),
-        EventKind::StepStarted { what, .. } => ui.faint(format_args!("  {}", printable(what))),
+        EventKind::Evidence { service, cause, log, .. } => {
+            let line = format!("{}: {}", service.as_deref().unwrap_or("release"), printable(cause));
+            // "warning: " goes in front.
+            ui.warn(fold(&line, room(9), 9));
+            for line in runs(log) {
+                ui.line(&format!("    │ {line}"));
+            }
+        }
+        EventKind::Warning { text } => ui.warn(fold(&printable(text), room(9), 9)),
+        EventKind::StepStarted { what, .. } => {
+            let line = format!("  {}", printable(what));
+            for line in fold(&line, room(0), 12).lines() {
+                ui.faint(line);
+            }
+        }
+        EventKind::RunFinished { .. } => ui.phase.end(),
         EventKind::RunStarted { .. }
-        | EventKind::PhaseStarted { .. }
         | EventKind::Tagged { .. }
         | EventKind::ImageReady { .. }
-        | EventKind::StepFinished { .. }
-        | EventKind::RunFinished { .. } => {}
+        | EventKind::StepFinished { .. } => {}
     }
+}
+
+/// The columns that are left beside `taken` ones.
+fn room(taken: usize) -> Option<usize> {
+    width::of_stderr().map(|columns| columns.saturating_sub(taken))
+}
+
+/// Lines of a log, made safe to show; equal ones that follow each other are counted.
+fn runs(log: &[String]) -> Vec<String> {
+    let mut runs: Vec<(String, usize)> = Vec::new();
+    for line in log.iter().map(|line| printable(line)) {
+        match runs.last_mut() {
+            Some((last, times)) if *last == line => *times += 1,
+            _ => runs.push((line, 1)),
+        }
+    }
+    let counted = |(line, times)| if times == 1 { line } else { format!("{line} (×{times})") };
+    runs.into_iter().map(counted).collect()
 }
 
 /// A duration as people read it: `340 ms`, `2.1 s`, `1 m 12 s`.
@@ -45,5 +78,16 @@ pub fn elapsed(seconds: f64) -> String {
         format!("{seconds:.1} s")
     } else {
         format!("{:.0} m {:02.0} s", (seconds / 60.0).floor(), seconds % 60.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_says_the_same_at_every_start_says_it_once() {
+        let log: Vec<String> = ["ready", "no database", "no database", "ready"].map(Into::into).into();
+        assert_eq!(runs(&log), ["ready", "no database (×2)", "ready"]);
     }
 }

@@ -1,6 +1,10 @@
 //! Tables and times as people read them.
 
 use super::printable;
+use super::width::fold;
+
+/// A last column that is narrower is left to the terminal.
+const NARROWEST: usize = 12;
 
 /// A table: a header and rows, columns as wide as their widest cell, the last one as it is. Cells are made safe to show.
 pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
@@ -17,6 +21,16 @@ pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A table whose last column is broken between words where the terminal ends. Without columns: as it is.
+pub fn render_within(header: &[&str], rows: &[Vec<String>], columns: Option<usize>) -> String {
+    let text = render(header, rows);
+    // The last column begins where its header does.
+    let start = header.last().and_then(|name| text.lines().next()?.rfind(name)).unwrap_or(0);
+    let narrow = columns.is_some_and(|columns| columns < start + NARROWEST);
+    let (columns, start) = if narrow { (None, 0) } else { (columns, start) };
+    text.lines().map(|line| fold(line, columns, start)).collect::<Vec<_>>().join("\n")
 }
 
 /// How long something took or has lasted, in the one unit that matters: `12 s`, `5 min`, `3 h`, `9 d`.
@@ -53,6 +67,13 @@ mod tests {
     fn columns_line_up_and_escapes_stay_visible() {
         let rows = [vec!["a".into(), "x\u{1b}[0m".into()], vec!["longer".into(), String::new()]];
         assert_eq!(render(&["NAME", "B"], &rows), "NAME    B\na       x\\u{1b}[0m\nlonger");
+    }
+
+    #[test]
+    fn a_last_column_is_broken_where_the_terminal_ends() {
+        let rows = [vec!["1".into(), "broker (first), users (first)".into()]];
+        let broken = "#  CHANGED\n1  broker (first),\n   users (first)";
+        assert_eq!(render_within(&["#", "CHANGED"], &rows, Some(20)), broken);
     }
 
     #[test]
