@@ -8,9 +8,10 @@ use crate::cli::Context;
 use crate::config::Config;
 use crate::error::{Failure, FailureKind, Outcome};
 use crate::operation::depot::Depot;
+use crate::operation::depot::kept_as;
 use crate::operation::host::{Host, compose_target};
 use crate::operation::prune::registry::{self, Superfluous};
-use crate::operation::prune::{Waste, kept_as, observe, prune};
+use crate::operation::prune::{Waste, observe, prune};
 use crate::ui::{printable, table};
 
 /// What `prune` takes.

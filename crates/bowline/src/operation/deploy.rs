@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bowline_compose::engine::Writer;
-use bowline_compose::lease::{Lease, LeaseError};
+use bowline_compose::lease::{Holder, Lease};
 use bowline_compose::observation::Observation;
 use bowline_compose::state::StateError;
 use bowline_core::compose::desired::{DeployImage, Desired};
@@ -25,6 +25,7 @@ use super::depot::Depot;
 use super::drive::{Cancel, drive};
 use super::goal::{Goal, Prepared, prepare};
 use super::host::{Host, with_hint};
+use super::prune;
 use crate::clock;
 use crate::config::ComposeTarget;
 use crate::error::{Failure, FailureKind, Outcome};
@@ -162,23 +163,13 @@ impl Deployment<'_> {
     }
 
     async fn take_lease(&self) -> Outcome<Lease> {
-        let run = self.recorder.run().to_string();
         let mut said = false;
-        let taken =
-            Lease::wait(&self.host.documents, &run, self.options.verb, self.options.patience, |holder| {
-                if !std::mem::replace(&mut said, true) {
-                    self.ui.say(format_args!("waiting for {holder}"));
-                }
-            });
-        taken.await.map_err(|error| {
-            let kind = match &error {
-                LeaseError::Held { .. } => FailureKind::Locked,
-                LeaseError::Document(error) if error.is_unreachable() => FailureKind::Unreachable,
-                _ => FailureKind::Failed,
-            };
-            let failure = Failure::new(kind, format!("taking the lock of {}", self.host.target));
-            with_hint(failure.because(&error), error.hint())
-        })
+        let say = |holder: &Holder| {
+            if !std::mem::replace(&mut said, true) {
+                self.ui.say(format_args!("waiting for {holder}"));
+            }
+        };
+        self.host.take_lease(self.recorder.run(), self.options.verb, self.options.patience, say).await
     }
 
     async fn run_under(&self, lease: &Lease, goal: &Goal) -> Outcome<Summary> {
@@ -209,6 +200,7 @@ impl Deployment<'_> {
             Verdict::Done => {
                 self.commit(lease, goal, &proposal.prepared.desired, base.as_ref()).await?;
                 self.clear_journal(lease, interrupted).await;
+                self.prune(lease, proposal.prepared.keep).await;
                 Ok(self.summary(goal, &proposal.prepared.desired, &proposal.plan, true))
             }
             Verdict::LeaseLost(why) => Err(self.lost(&why)),
@@ -236,7 +228,7 @@ impl Deployment<'_> {
         let watch = self.host.engine.watch(&self.host.project, look.machine.time);
         let calm = Cancel::default();
         let cancel = if phase == Phase::Rollback { &calm } else { &self.cancel };
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         self.recorder.emit(EventKind::PhaseStarted { phase });
         let verdict = drive(&applier, plan, self.recorder, watch, cancel).await;
         if verdict == Verdict::Done {
@@ -445,6 +437,20 @@ impl Deployment<'_> {
                 .unwrap_or(u64::MAX),
         };
         self.noted(self.host.documents.commit(lease.authority(), &revision, &goal.spec).await)
+    }
+
+    /// Removes what nothing needs any more. The deploy has succeeded, whatever comes of this.
+    async fn prune(&self, lease: &Lease, keep: u32) {
+        let started = Instant::now();
+        match prune::after_deploy(&self.host, lease.authority(), keep, &self.depot.kept_as).await {
+            Ok(removed) if removed.images == 0 => {}
+            Ok(removed) => {
+                let note = format!("{} images, {}", removed.images, super::release::bytes(removed.bytes));
+                let seconds = started.elapsed().as_secs_f64();
+                self.recorder.emit(EventKind::PhaseFinished { phase: Phase::Prune, seconds, bytes: 0, note });
+            }
+            Err(error) => self.warn(format!("old images stay for now: {error}")),
+        }
     }
 
     /// Our images after this deploy: with `--service`, all others are still those of the revision before.

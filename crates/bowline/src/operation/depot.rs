@@ -16,8 +16,14 @@ use crate::config::Config;
 use crate::error::{Attempt, Failure, FailureKind, Outcome};
 use crate::record::state_directory;
 
-/// The host name under which images of the embedded registry are kept on hosts. Nothing is ever pulled by it.
-const EMBEDDED: &str = "bowline.local";
+/// The host name in names that exist on hosts only; nothing is pulled by it.
+pub const LOCAL: &str = "bowline.local";
+
+/// The repository in the names that images keep on hosts: the configured one, or the embedded registry's.
+pub fn kept_as(config: &Config) -> Repository {
+    let embedded = || Repository { registry: LOCAL.into(), name: config.project.clone() };
+    config.repository.clone().unwrap_or_else(embedded)
+}
 
 /// An open registry.
 pub struct Depot {
@@ -64,16 +70,15 @@ impl Depot {
     /// When the embedded registry's directory cannot be used.
     pub async fn open(config: &Config) -> Outcome<Self> {
         let credentials = Credentials::from_environment();
+        let kept_as = kept_as(config);
         let client = Client::new(Options { credentials: credentials.clone(), ..Options::default() })
             .attempt(|| "preparing to talk to registries".into())?;
         if let Some(repository) = &config.repository {
-            let (repository, kept_as) = (repository.clone(), repository.clone());
+            let repository = repository.clone();
             return Ok(Self { client, repository, kept_as, credentials, port: None, _serving: None });
         }
         let (port, serving) = open_embedded().await?;
-        let name = config.project.clone();
-        let repository = Repository { registry: format!("127.0.0.1:{port}"), name: name.clone() };
-        let kept_as = Repository { registry: EMBEDDED.into(), name };
+        let repository = Repository { registry: format!("127.0.0.1:{port}"), name: config.project.clone() };
         Ok(Self { client, repository, kept_as, credentials, port: Some(port), _serving: serving })
     }
 

@@ -1,12 +1,16 @@
 //! A Docker host as a target: connected to, and looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bowline_compose::connection::{Address, Connection, ConnectionError, Options};
 use bowline_compose::directory::Directory;
 use bowline_compose::document::Documents;
 use bowline_compose::engine::Engine;
+use bowline_compose::lease::{Holder, Lease, LeaseError};
 use bowline_compose::observation::{Observation, observe};
+
+use bowline_core::event::RunId;
 
 use crate::config::{ComposeTarget, Config, Target};
 use crate::error::{Failure, FailureKind, Outcome};
@@ -79,6 +83,28 @@ impl Host {
         observe(&self.documents, &self.directory, files)
             .await
             .map_err(|error| self.explain("looking at", &error, error.is_unreachable(), error.hint()))
+    }
+
+    /// Takes the lock, waiting at most so long for whoever has it; `waiting` is told whom.
+    ///
+    /// # Errors
+    /// Kind `Locked`: somebody else has it.
+    pub async fn take_lease(
+        &self,
+        run: &RunId,
+        verb: &str,
+        patience: Duration,
+        waiting: impl FnMut(&Holder),
+    ) -> Outcome<Lease> {
+        let taken = Lease::wait(&self.documents, &run.to_string(), verb, patience, waiting).await;
+        taken.map_err(|error| {
+            let unreachable = matches!(&error, LeaseError::Document(error) if error.is_unreachable());
+            let failure = self.explain("taking the lock of", &error, unreachable, error.hint());
+            match error {
+                LeaseError::Held { .. } => Failure { kind: FailureKind::Locked, ..failure },
+                _ => failure,
+            }
+        })
     }
 
     /// An error of the adapter in words: what was attempted on this target.

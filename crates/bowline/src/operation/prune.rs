@@ -4,6 +4,7 @@
 pub mod registry;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bowline_compose::document::Documents;
 use bowline_compose::engine::Writer;
@@ -17,20 +18,14 @@ use bowline_core::reference::{Reference, Repository};
 use bowline_core::release::Revision;
 use serde::Serialize;
 
-use super::host::Host;
-use crate::config::Config;
-use crate::error::{Failure, FailureKind, Outcome};
+use bowline_core::event::RunId;
 
-/// The host name in names that exist on hosts only; nothing is pulled by it.
-pub const LOCAL: &str = "bowline.local";
+use super::depot::LOCAL;
+use super::host::Host;
+use crate::error::{Failure, Outcome};
+
 /// So many of the newest revisions stay, whatever their releases.
 const REVISIONS: usize = 20;
-
-/// The repository in the names that images keep on hosts: the configured one, or the embedded registry's.
-pub fn kept_as(config: &Config) -> Repository {
-    let embedded = || Repository { registry: LOCAL.into(), name: config.project.clone() };
-    config.repository.clone().unwrap_or_else(embedded)
-}
 
 /// What nothing needs any more.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -251,16 +246,8 @@ pub async fn after_deploy(
 /// # Errors
 /// Kind `Locked`: somebody else has it.
 pub(super) async fn take_lease(host: &Host, verb: &str) -> Outcome<Lease> {
-    use bowline_compose::lease::LeaseError;
-    let run = bowline_core::event::RunId::new(crate::clock::now(), rand::random()).to_string();
-    Lease::take(&host.documents, &run, verb).await.map_err(|error| {
-        let unreachable = matches!(&error, LeaseError::Document(error) if error.is_unreachable());
-        let failure = host.explain("taking the lock of", &error, unreachable, error.hint());
-        match error {
-            LeaseError::Held { .. } => Failure { kind: FailureKind::Locked, ..failure },
-            _ => failure,
-        }
-    })
+    let run = RunId::new(crate::clock::now(), rand::random());
+    host.take_lease(&run, verb, Duration::ZERO, |_| {}).await
 }
 
 /// Removes what is wasted, under the lock: looks once more, for others may have changed it since it was shown.
