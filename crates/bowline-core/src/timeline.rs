@@ -117,11 +117,7 @@ impl Timeline {
                 let digest = Some(digest.clone());
                 self.services.insert(service.clone(), ServiceSummary { changed: *changed, digest, state });
             }
-            EventKind::Health { service, state, .. } => {
-                if let Some(known) = self.services.get_mut(service) {
-                    known.state.clone_from(state);
-                }
-            }
+            EventKind::Health { service, state, .. } => self.observe(service, state),
             EventKind::Evidence { service, cause, exit_code, oom_killed, log } => {
                 self.evidence.push(Evidence {
                     service: service.clone(),
@@ -134,6 +130,19 @@ impl Timeline {
             EventKind::Warning { text } => self.warnings.push(text.clone()),
             EventKind::RunFinished { summary } => self.end(summary),
             EventKind::StepStarted { .. } | EventKind::StepFinished { .. } => {}
+        }
+    }
+
+    /// Takes what was seen of a service. What gets ready while things are put back is what ran before: not this
+    /// release's image, and not its state.
+    fn observe(&mut self, service: &str, state: &str) {
+        let back = self.current().is_some_and(|stretch| stretch.phase == Phase::Rollback);
+        let Some(known) = self.services.get_mut(service) else { return };
+        if back {
+            known.digest = None;
+            state_of_return(state).clone_into(&mut known.state);
+        } else {
+            state.clone_into(&mut known.state);
         }
     }
 
@@ -196,6 +205,14 @@ impl Timeline {
             Some(stretch) => *stretch = Stretch { start: stretch.start, ..done },
             None => self.stretches.push(done),
         }
+    }
+}
+
+fn state_of_return(state: &str) -> &'static str {
+    match state {
+        "ready" => "put back",
+        "failed" => "not put back",
+        _ => "being put back",
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use super::{Evidence, Stretch, Timeline, elapsed, size};
-use crate::title::excerpt;
 
 /// The longest summary in bytes: GitHub refuses more than a mebibyte for each step.
 const LONGEST: usize = 512 * 1024;
@@ -151,11 +150,6 @@ pub fn escape(text: &str) -> String {
         }
     }
     safe
-}
-
-/// A title as it may stand in a summary: short and escaped.
-pub fn title(text: &str) -> String {
-    escape(&excerpt(text))
 }
 
 fn cut(mut text: String) -> String {

@@ -102,6 +102,27 @@ fn a_phase_that_did_not_end_is_where_it_failed() {
 }
 
 #[test]
+fn what_was_put_back_is_not_told_as_the_release() {
+    let mut kinds = shipped();
+    kinds.truncate(11);
+    let health = |state: &str| EventKind::Health {
+        service: "user".into(),
+        state: state.into(),
+        reason: String::new(),
+    };
+    kinds.push((45.0, health("failed")));
+    let timeline = run(kinds.clone());
+    assert_eq!(timeline.services["user"].state, "failed");
+    assert!(timeline.services["user"].digest.is_some());
+    kinds.push((46.0, EventKind::PhaseStarted { phase: Phase::Rollback }));
+    kinds.push((47.0, health("starting")));
+    assert_eq!(run(kinds.clone()).services["user"].state, "being put back");
+    kinds.push((48.0, health("ready")));
+    let user = &run(kinds).services["user"];
+    assert_eq!((user.state.as_str(), user.digest.as_ref()), ("put back", None));
+}
+
+#[test]
 fn a_phase_whose_beginning_was_not_told_still_has_its_place() {
     let timeline = run(vec![
         (0.0, EventKind::RunStarted { verb: "deploy".into(), target: None }),

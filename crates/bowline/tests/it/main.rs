@@ -7,6 +7,7 @@ mod config;
 mod git;
 mod gradle;
 mod init;
+mod merge;
 mod prune;
 mod reservation;
 mod resumption;

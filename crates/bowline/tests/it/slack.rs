@@ -17,27 +17,27 @@ use bowline_core::timeline::{Stretch, Timeline};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const TOKEN: &str = "xoxb-1-not-a-token";
+pub(crate) const TOKEN: &str = "xoxb-1-not-a-token";
 
 /// One request that came in.
 #[derive(Debug, Clone)]
-struct Call {
-    path: String,
+pub(crate) struct Call {
+    pub(crate) path: String,
     authorization: Option<String>,
-    body: Value,
+    pub(crate) body: Value,
     at: Instant,
 }
 
 /// Slack, as far as a bot or a webhook sees it. Answers that were put on the list come first.
 #[derive(Clone, Default)]
-struct Workspace {
+pub(crate) struct Workspace {
     calls: Arc<Mutex<Vec<Call>>>,
     answers: Arc<Mutex<VecDeque<Response>>>,
 }
 
 impl Workspace {
     /// Starts it on the loopback; gives its root.
-    async fn start(&self) -> String {
+    pub(crate) async fn start(&self) -> String {
         let router = Router::new().fallback(answer).with_state(self.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -50,7 +50,7 @@ impl Workspace {
         self
     }
 
-    fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Call> {
         self.calls.lock().unwrap().clone()
     }
 

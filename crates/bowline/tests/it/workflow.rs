@@ -17,7 +17,7 @@ fn root() -> PathBuf {
 }
 
 /// YAML as the runner reads it.
-fn yaml(text: &str) -> Value {
+pub(crate) fn yaml(text: &str) -> Value {
     serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
@@ -240,7 +240,7 @@ fn in_actions_the_runner_takes_no_commands_from_what_is_printed() {
 }
 
 /// A machine with a pushed commit of `repository` on it.
-fn runner(scratch: &Path, origin: &Origin, commit: &str, cached: &Path) -> Runner {
+pub(crate) fn runner(scratch: &Path, origin: &Origin, commit: &str, cached: &Path) -> Runner {
     let folder = |name: &str| {
         std::fs::create_dir_all(scratch.join(name)).unwrap();
         scratch.join(name)
