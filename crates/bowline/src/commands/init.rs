@@ -74,7 +74,7 @@ fn configuration(context: &Context, args: &InitArgs) -> Outcome<()> {
         count(services, "service"),
         count(targets, "target")
     ));
-    context.ui.say("next: read it, then `bowline version` and `bowline build`");
+    context.ui.say("next: read it and commit it; `bowline build` tries it out, `bowline ship TARGET` releases and deploys");
     Ok(())
 }
 

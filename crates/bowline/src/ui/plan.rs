@@ -4,7 +4,7 @@ use bowline_core::compose::desired::Desired;
 use bowline_core::compose::planning::{Action, NamedImage};
 use bowline_core::compose::preflight::{Finding, Findings};
 use bowline_core::health::{Gate, Test};
-use bowline_core::plan::{Plan, Step};
+use bowline_core::plan::{Plan, Precondition, Step};
 use bowline_core::reference::Reference;
 
 use super::printable;
@@ -48,7 +48,10 @@ pub fn describe(step: &Step<Action>) -> String {
             let names: Vec<String> = names.iter().map(|name| familiar(name)).collect();
             ("name", format!("{subject} {id} as {}", names.join(" and ")))
         }
-        Action::Recreate { replicas } => ("replace", with_replicas(&subject, *replicas)),
+        Action::Recreate { replicas } => {
+            let first = matches!(&step.expect, Precondition::Containers(there) if there.is_empty());
+            (if first { "start" } else { "replace" }, with_replicas(&subject, *replicas))
+        }
         Action::Start { replicas } => ("start", with_replicas(&subject, *replicas)),
         Action::Remove { containers } => ("remove", format!("{subject} ({} containers)", containers.len())),
     };
