@@ -244,9 +244,9 @@ pub(super) struct TargetTable {
     pub compose: Option<At<OneOrMany>>,
     /// Files with variables for the compose file, on the operator's machine.
     pub env_file: Option<At<OneOrMany>>,
-    /// The compose project's directory on the host. Absent: this one on the local engine.
+    /// The compose project's directory on the host. Absent: ~/.local/share/bowline/PROJECT/TARGET there.
     pub directory: Option<At<String>>,
-    /// The compose project's name. Absent: the name of its directory.
+    /// The compose project's name. Absent: that of this project.
     pub project: Option<At<String>>,
     /// Compose profiles to start.
     pub profiles: Option<Vec<At<String>>>,
@@ -266,7 +266,7 @@ pub(super) struct TargetTable {
     pub start: Option<At<String>>,
     /// How long a service without a health check has to stay up. Absent: 5s.
     pub settle: Option<At<String>>,
-    /// How often a service may die and be restarted on the way. Absent: 5.
+    /// How often a service may die and be restarted on the way. Absent: 8.
     pub restarts: Option<At<u32>>,
     /// How many releases stay on the target for rollbacks. Absent: 3.
     pub keep: Option<At<u32>>,
