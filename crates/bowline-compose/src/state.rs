@@ -21,7 +21,7 @@ pub struct State {
     pub revisions: BTreeMap<u64, Revision>,
     /// What runs that have not ended mean to do: at most one, unless the target was changed by force.
     pub intents: Vec<Intent>,
-    /// Why such runs turned back.
+    /// Why runs turned back, ended or not.
     pub setbacks: Vec<Setback>,
     /// Which specs are there.
     pub specs: Vec<Digest>,
@@ -127,10 +127,8 @@ impl Documents {
         Ok(())
     }
 
-    /// Forgets a run: after its last change. The intent goes last, so that a setback never stands alone.
+    /// Closes a run: after its last change. Why it turned back, if it did, stays as history.
     pub async fn end(&self, authority: &Authority, run: &RunId) -> Result<(), StateError> {
-        check(authority)?;
-        self.delete(Kind::Journal, &format!("{run}{BACK}")).await?;
         check(authority)?;
         self.delete(Kind::Journal, &run.to_string()).await?;
         Ok(())
@@ -168,12 +166,17 @@ impl Documents {
         found.of(Kind::Spec).find(|document| document.key == hex).map(Document::read).transpose()
     }
 
-    /// Forgets revisions, and the specs that no other revision has.
+    /// Forgets revisions, why runs turned back to them, and the specs that no other revision has.
     pub async fn forget(&self, authority: &Authority, numbers: &[u64]) -> Result<(), StateError> {
         let state = self.state().await?;
         for number in numbers {
             check(authority)?;
             self.delete(Kind::Revision, &number.to_string()).await?;
+        }
+        let gone = |setback: &&Setback| setback.base.is_some_and(|base| numbers.contains(&base));
+        for setback in state.setbacks.iter().filter(gone) {
+            check(authority)?;
+            self.delete(Kind::Journal, &format!("{}{BACK}", setback.run)).await?;
         }
         let kept = |digest: &Digest| {
             let mut others = state.revisions.values().filter(|revision| !numbers.contains(&revision.number));
