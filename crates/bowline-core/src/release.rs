@@ -69,6 +69,9 @@ pub struct ReleasedImage {
     /// Compressed bytes of its layers.
     #[serde(default)]
     pub size: u64,
+    /// Whether it brings a health check of its own.
+    #[serde(default)]
+    pub healthcheck: bool,
 }
 
 /// The files that a deploy needs from the commit: compose files, the small files they mount, `bowline.toml`.

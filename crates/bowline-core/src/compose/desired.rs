@@ -60,6 +60,9 @@ pub enum DeployImage {
         size: Option<u64>,
         /// The name that keeps it on the host for a later rollback.
         keep: String,
+        /// Whether it brings a health check of its own.
+        #[serde(default)]
+        healthcheck: bool,
     },
     /// One that was found on the host when it was adopted.
     Adopted {
@@ -152,7 +155,8 @@ pub fn describe(
         let image_name = image_name(name, service, wishes);
         let wish = ours.as_ref().and_then(|ours| wishes.services.get(ours));
         let fingerprint = fingerprint(service, image.as_ref(), &image_name, model, &files, &wishes.directory);
-        let gate = gate(service, wish, awaited.contains(name.as_str()), wishes);
+        let own_check = matches!(image, Some(DeployImage::Released { healthcheck: true, .. }));
+        let gate = gate(service, wish, awaited.contains(name.as_str()), own_check, wishes);
         let desired = DesiredService { ours, image, image_name, fingerprint, gate, model: service.clone() };
         services.insert(name.clone(), desired);
     }
@@ -195,11 +199,18 @@ fn claim(name: &str, service: &ServiceModel, wishes: &Wishes) -> Option<String> 
     by_image.or_else(by_name).map(|(ours, _)| ours.clone())
 }
 
-fn gate(service: &ServiceModel, wish: Option<&ServiceWish>, awaited: bool, wishes: &Wishes) -> Gate {
+fn gate(
+    service: &ServiceModel,
+    wish: Option<&ServiceWish>,
+    awaited: bool,
+    own_check: bool,
+    wishes: &Wishes,
+) -> Gate {
     let probe = wish.and_then(|wish| wish.test.clone().or_else(|| wish.port.map(|port| Test::Tcp { port })));
     let test = match (awaited, service.healthcheck) {
         (true, _) => Test::Completed,
         (false, Some(true)) => Test::Healthcheck,
+        (false, None) if own_check => Test::Healthcheck,
         _ => probe.unwrap_or(Test::Settle { time: wishes.settle }),
     };
     Gate {

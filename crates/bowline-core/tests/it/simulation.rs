@@ -89,7 +89,7 @@ pub fn desired(release: &SimRelease) -> Desired {
             let version = release.images[index];
             let keep = format!("docker.io/reg/app:{name}_v{version}");
             let id = image_of(index, version);
-            ((*name).to_owned(), DeployImage::Released { id, size: None, keep })
+            ((*name).to_owned(), DeployImage::Released { id, size: None, keep, healthcheck: false })
         })
         .collect();
     let content = format!("{:?}", release.definitions).into_bytes();

@@ -36,6 +36,8 @@ pub struct Job {
     pub directory: PathBuf,
     /// What is added to the environment.
     pub environment: Vec<(String, String)>,
+    /// What the build does not get of our own environment: secrets that are not its business.
+    pub hidden: Vec<String>,
     /// Where its output is kept.
     pub log: PathBuf,
     /// How long it may take; `None` for as long as it likes.
@@ -138,6 +140,9 @@ fn start(job: &Job) -> Outcome<(Child, Receiver, Group)> {
         .stdout(writer.try_clone().attempt(attempt)?)
         .stderr(writer)
         .process_group(0);
+    for name in &job.hidden {
+        command.env_remove(name);
+    }
     let child = command.spawn().map_err(|error| unstartable(job, program, &error))?;
     // The command holds the pipe's writing end too; without this its end would never be read.
     drop(command);

@@ -11,6 +11,7 @@ use bowline_oci::pull::pull;
 use super::archive::{self, Release};
 use super::depot::Depot;
 use super::host::with_hint;
+use super::release::has_healthcheck;
 use super::spec;
 use crate::build::image::open_cache;
 use crate::clock;
@@ -110,6 +111,7 @@ async fn foreign(
             changed: true,
             built_in: version.to_owned(),
             definition: None,
+            healthcheck: has_healthcheck(&store, &pulled.image.id),
             size: pulled.image.layers.iter().map(|layer| layer.size).sum(),
         };
         images.insert(service.clone(), image);

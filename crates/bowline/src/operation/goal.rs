@@ -48,7 +48,10 @@ impl Goal {
         let image = |(service, image): (&String, &bowline_core::release::ReleasedImage)| {
             let keep = keep.tagged(&image.tag).to_string();
             let size = (image.size > 0).then_some(image.size);
-            (service.clone(), DeployImage::Released { id: image.id.clone(), size, keep })
+            (
+                service.clone(),
+                DeployImage::Released { id: image.id.clone(), size, keep, healthcheck: image.healthcheck },
+            )
         };
         let images = record.images.iter().map(image).collect();
         Self { release: Some(record.tag.clone()), spec, images, verb: verb.into(), by: whoever() }

@@ -11,11 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bowline_core::decision::Verdict;
 use bowline_core::event::{EventKind, Phase, ServiceSummary, Summary};
 use bowline_core::history::Change;
+use bowline_core::image::ImageId;
 use bowline_core::placeholder::Placeholders;
 use bowline_core::release::{FORMAT, Record, ReleasedImage};
 use bowline_core::service::ServiceName;
 use bowline_core::tag::Tag;
 use bowline_oci::push::{Item, Observer, Progress, push};
+use bowline_oci::store::Store;
 
 use super::archive::{self, Release};
 use super::depot::Depot;
@@ -167,6 +169,7 @@ async fn push_images(
     let work = async {
         let mut images = BTreeMap::new();
         let mut items = Vec::new();
+        let store = open_cache()?;
         let kept_before =
             |name: &ServiceName| previous.and_then(|release| release.record.images.get(name.as_str()));
         for service in config.services.values() {
@@ -181,6 +184,7 @@ async fn push_images(
                         tags: vec![service_tag.clone()],
                     });
                     ReleasedImage {
+                        healthcheck: has_healthcheck(&store, &built.id),
                         id: built.id.clone(),
                         tag: service_tag,
                         changed: before.is_none_or(|before| before.id != built.id),
@@ -206,18 +210,22 @@ async fn push_images(
             };
             images.insert(service.name.to_string(), image);
         }
-        let (sent, skipped) = push_items(context, depot, items).await?;
+        let (sent, skipped) = push_items(context, depot, &store, items).await?;
         let note = format!("{} sent, {} there already", bytes(sent), bytes(skipped));
         Ok((images, PhaseResult { bytes: sent, note }))
     };
     recorder.phase(Phase::Push, work).await
 }
 
-async fn push_items(context: &Context, depot: &Depot, items: Vec<Item>) -> Outcome<(u64, u64)> {
+async fn push_items(
+    context: &Context,
+    depot: &Depot,
+    store: &Store,
+    items: Vec<Item>,
+) -> Outcome<(u64, u64)> {
     if items.is_empty() {
         return Ok((0, 0));
     }
-    let store = open_cache()?;
     let bar = context.ui.bytes_bar("push", 0);
     let moved = Arc::new(AtomicU64::new(0));
     let (shown, counter) = (bar.clone(), moved.clone());
@@ -231,7 +239,7 @@ async fn push_items(context: &Context, depot: &Depot, items: Vec<Item>) -> Outco
         Progress::Done { .. } => {}
     });
     // Tags may move until the record exists: what an interrupted run left under them was never a release.
-    let report = push(&depot.client, &store, &depot.repository, &items, true, &observer).await;
+    let report = push(&depot.client, store, &depot.repository, &items, true, &observer).await;
     bar.finish_and_clear();
     let report = report.map_err(|error| {
         let failure = Failure::failed(format!("pushing to {}", depot.repository)).because(&error);
@@ -278,6 +286,14 @@ async fn commit(recorder: &Recorder, depot: &Depot, release: Release) -> Outcome
         Ok((committed, PhaseResult { bytes: 0, note }))
     };
     recorder.phase(Phase::Commit, work).await
+}
+
+/// Whether an image in the cache brings a health check of its own (image config, `config.Healthcheck`).
+pub(super) fn has_healthcheck(store: &Store, id: &ImageId) -> bool {
+    let config = store.read(&id.config).ok();
+    let config: Option<serde_json::Value> = config.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let test = config.as_ref().and_then(|config| config.pointer("/config/Healthcheck/Test/0"));
+    test.and_then(serde_json::Value::as_str).is_some_and(|kind| kind != "NONE")
 }
 
 /// A number of bytes for people.

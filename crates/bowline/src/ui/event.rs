@@ -70,16 +70,7 @@ fn runs(log: &[String]) -> Vec<String> {
     runs.into_iter().map(counted).collect()
 }
 
-/// A duration as people read it: `340 ms`, `2.1 s`, `1 m 12 s`.
-pub fn elapsed(seconds: f64) -> String {
-    if seconds < 1.0 {
-        format!("{:.0} ms", seconds * 1000.0)
-    } else if seconds < 60.0 {
-        format!("{seconds:.1} s")
-    } else {
-        format!("{:.0} m {:02.0} s", (seconds / 60.0).floor(), seconds % 60.0)
-    }
-}
+pub use bowline_core::timeline::elapsed;
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,7 @@ fn job(directory: &Path, script: &str) -> Job {
         words: vec!["sh".into(), "-c".into(), script.into()],
         directory: directory.to_owned(),
         environment: vec![("BOWLINE_TAG".into(), "v1.0.0-abc1234".into())],
+        hidden: vec!["CARGO_MANIFEST_DIR".into()],
         log: directory.join("logs/run/user.log"),
         timeout: None,
     }
@@ -293,6 +294,7 @@ fn changes(clone: &bowline_testkit::repository::Repository, since: Option<&str>)
         changed: true,
         built_in: "v1.0.0".into(),
         definition: Some(bowline::build::change::definition(&config, service)),
+        healthcheck: false,
         size: 0,
     };
     let record = since.map(|commit| Record {
@@ -335,4 +337,12 @@ fn only_services_whose_inputs_changed_since_the_last_release_are_built() {
     assert_eq!(changes(&origin.clone_shallow(1), Some(&first)), "chat: chat/a; user: unchanged");
     let unknown = changes(&clone, Some(&"0".repeat(40)));
     assert!(unknown.starts_with("chat: history unknown: "), "{unknown}");
+}
+
+#[test]
+fn secrets_of_ours_stay_out_of_the_build() {
+    let directory = tempfile::tempdir().unwrap();
+    let job = job(directory.path(), "echo \"[$CARGO_MANIFEST_DIR] ${PATH:+path}\"");
+    run(&job).unwrap();
+    assert_eq!(log(&job), "[] path\n");
 }
