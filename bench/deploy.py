@@ -101,7 +101,7 @@ def release(place, repository, environment, program):
     tags = []
     for number in range(2):
         for service in SERVICES:
-            repository.write({f"{service}/version": f"{number}\n"})
+            repository.write({f"{service}/version": f"{service} {number}\n"})
             copy = repository.path / service / "program"
             if not copy.exists():
                 run(["cp", program, copy])

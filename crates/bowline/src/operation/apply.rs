@@ -166,8 +166,8 @@ impl Applier {
     pub(super) async fn start_services(&self, steps: &[Step<Action>]) -> Vec<(StepId, Result<(), Cause>)> {
         let mut outcomes = Vec::new();
         let mut agreed = Vec::new();
-        for step in steps {
-            match self.check_precondition(step).await {
+        for (step, check) in steps.iter().zip(self.check_preconditions(steps).await) {
+            match check {
                 Ok(()) => agreed.push(step),
                 Err(cause) => outcomes.push((step.id.clone(), Err(cause))),
             }
@@ -229,15 +229,30 @@ impl Applier {
     }
 
     async fn check_precondition(&self, step: &Step<Action>) -> Result<(), Cause> {
-        let Precondition::Containers(expected) = &step.expect else { return Ok(()) };
-        let services = BTreeSet::from([step.subject.clone()]);
-        let there = self.containers(&services).await.map_err(|error| Cause::new(chain(&error)))?;
-        let there: BTreeSet<String> =
-            there.into_iter().filter(|container| !container.one_off).map(|container| container.id).collect();
-        if there != *expected {
-            return Err(Cause::new("somebody else changed its containers since the plan was made"));
-        }
-        Ok(())
+        let checked = self.check_preconditions(std::slice::from_ref(step)).await;
+        checked.into_iter().collect()
+    }
+
+    /// Whether the containers of each step's service are those that the plan was made for: one look for all steps.
+    async fn check_preconditions(&self, steps: &[Step<Action>]) -> Vec<Result<(), Cause>> {
+        let conditional = |step: &&Step<Action>| matches!(step.expect, Precondition::Containers(_));
+        let services: BTreeSet<String> =
+            steps.iter().filter(conditional).map(|step| step.subject.clone()).collect();
+        let there = match services.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.containers(&services).await.map_err(|error| Cause::new(chain(&error))),
+        };
+        let check = |step: &Step<Action>| {
+            let Precondition::Containers(expected) = &step.expect else { return Ok(()) };
+            let there = there.as_ref().map_err(Clone::clone)?;
+            let own =
+                there.iter().filter(|container| container.service == step.subject && !container.one_off);
+            match own.map(|container| &container.id).collect::<BTreeSet<_>>().into_iter().eq(expected) {
+                true => Ok(()),
+                false => Err(Cause::new("somebody else changed its containers since the plan was made")),
+            }
+        };
+        steps.iter().map(check).collect()
     }
 
     /// Asks a container whether it is up, from the host's side.

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bowline_compose::engine::{Change, Occurrence, Watch};
-use bowline_core::compose::observed::Container;
 use bowline_core::compose::planning::Action;
 use bowline_core::event::EventKind;
-use bowline_core::health::{Cause, Health, Sighting};
+use bowline_core::health::{Cause, Health};
 use bowline_core::plan::{Plan, Step, StepId};
 use bowline_core::rollout::{Command, Input, Rollout, Verdict};
 use tokio::sync::{Notify, mpsc};
@@ -80,6 +79,9 @@ pub(super) async fn drive(
     }
 }
 
+/// What came of steps that ended together; the first cause comes first.
+type Outcomes = Vec<(StepId, Result<(), Cause>)>;
+
 struct Driver<'r> {
     applier: Arc<Applier>,
     plan: &'r Plan<Action>,
@@ -88,8 +90,8 @@ struct Driver<'r> {
     started: Instant,
     begun: BTreeMap<StepId, Instant>,
     wanted: Vec<StepId>,
-    tell: mpsc::UnboundedSender<(StepId, Result<(), Cause>)>,
-    told: mpsc::UnboundedReceiver<(StepId, Result<(), Cause>)>,
+    tell: mpsc::UnboundedSender<Outcomes>,
+    told: mpsc::UnboundedReceiver<Outcomes>,
     /// Nothing more comes from it after its end.
     watch: Option<Watch>,
     sights: Sights,
@@ -136,9 +138,7 @@ impl<'r> Driver<'r> {
         let (applier, tell) = (self.applier.clone(), self.tell.clone());
         if !started.is_empty() {
             tokio::spawn(async move {
-                for (id, outcome) in applier.start_services(&started).await {
-                    let _ = tell.send((id, outcome));
-                }
+                let _ = tell.send(applier.start_services(&started).await);
             });
         }
         for step in single {
@@ -149,7 +149,7 @@ impl<'r> Driver<'r> {
                     Ok(outcome) => outcome,
                     Err(_) => Err(Cause::new(format!("it took longer than {} s", step.timeout.as_secs()))),
                 };
-                let _ = tell.send((step.id, outcome));
+                let _ = tell.send(vec![(step.id, outcome)]);
             });
         }
     }
@@ -162,21 +162,28 @@ impl<'r> Driver<'r> {
             if let Err(lost) = self.applier.authority().check() {
                 return Input::LeaseLost(lost.to_string());
             }
+            // Steps that end together are one reason to look.
+            if !self.stirred.is_empty() && self.told.is_empty() {
+                let stirred = std::mem::take(&mut self.stirred);
+                self.look(Some(stirred)).await;
+                continue;
+            }
             let pause = LOOK.saturating_sub(self.looked.elapsed());
             tokio::select! {
                 biased;
                 () = cancel.asked() => return Input::Cancelled,
-                Some((id, outcome)) = self.told.recv() => return self.take_outcome(id, outcome),
+                Some(outcomes) = self.told.recv() => {
+                    let inputs: Vec<Input> =
+                        outcomes.into_iter().map(|(id, outcome)| self.take_outcome(id, outcome)).collect();
+                    // The last that is put in is the next that is taken out.
+                    self.pending.extend(inputs.into_iter().rev());
+                }
                 occurrence = next_occurrence(&mut self.watch) => self.take_occurrence(occurrence),
                 () = tokio::time::sleep(pause) => {
                     self.looked = Instant::now();
                     self.look(None).await;
                     self.pending.insert(0, Input::Tick);
                 }
-            }
-            if !self.stirred.is_empty() {
-                let stirred = std::mem::take(&mut self.stirred);
-                self.look(Some(stirred)).await;
             }
         }
     }
@@ -217,10 +224,7 @@ impl<'r> Driver<'r> {
         }
         // An engine that does not answer now may answer at the next look; the rollout's own time ends the waiting.
         let Ok(containers) = self.applier.containers(&watched).await else { return };
-        for service in watched {
-            let own: Vec<&Container> =
-                containers.iter().filter(|there| there.service == service && !there.one_off).collect();
-            let sightings: Vec<Sighting> = self.sights.look(&self.applier, &service, &own).await;
+        for (service, sightings) in self.sights.look(&self.applier, watched, &containers).await {
             self.pending.push(Input::Seen(service, sightings));
         }
     }

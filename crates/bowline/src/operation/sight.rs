@@ -1,10 +1,11 @@
 //! Looking at containers while they come up: what the engine tells, what a probe finds, what they wrote last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bowline_core::compose::observed::Container;
 use bowline_core::health::{ProcessState, Sighting, Test};
+use futures_util::future::join_all;
 
 use super::apply::Applier;
 
@@ -26,21 +27,28 @@ impl Sights {
         self.deaths.insert(container.to_owned(), (exit_code, oom_killed));
     }
 
-    /// One look at all containers of a service.
+    /// One look at all containers of these services, at all of them at the same time: far away, each question takes its
+    /// while.
     pub(super) async fn look(
         &mut self,
         applier: &Applier,
-        service: &str,
-        containers: &[&Container],
-    ) -> Vec<Sighting> {
-        let mut sightings = Vec::with_capacity(containers.len());
-        for container in containers {
-            sightings.push(self.look_at(applier, service, container).await);
+        services: BTreeSet<String>,
+        containers: &[Container],
+    ) -> Vec<(String, Vec<Sighting>)> {
+        let mut looks = Vec::with_capacity(services.len());
+        for service in services {
+            let own = containers.iter().filter(|there| there.service == service && !there.one_off);
+            let glances: Vec<Glance> = own.map(|container| self.glance(applier, container)).collect();
+            looks.push(async {
+                let sightings = join_all(glances.into_iter().map(|glance| glance.look_closer(applier))).await;
+                (service, sightings)
+            });
         }
-        sightings
+        join_all(looks).await
     }
 
-    async fn look_at(&mut self, applier: &Applier, service: &str, container: &Container) -> Sighting {
+    /// What is known of a container without asking anybody.
+    fn glance<'c>(&mut self, applier: &Applier, container: &'c Container) -> Glance<'c> {
         let running = container.state == ProcessState::Running;
         let up = if running { self.time_up(container) } else { Duration::ZERO };
         let death = self.deaths.get(&container.id).copied();
@@ -49,7 +57,37 @@ impl Sights {
             _ => container.exit_code,
         };
         let oom_killed = container.oom_killed || death.is_some_and(|(_, oom)| oom);
-        let desired = applier.desired.services.get(service);
+        let desired = applier.desired.services.get(&container.service);
+        let restarted_by_engine = desired.is_some_and(|desired| desired.model.restarts_after(exit_code));
+        Glance { container, up, exit_code, oom_killed, restarted_by_engine }
+    }
+
+    fn time_up(&mut self, container: &Container) -> Duration {
+        let now = Instant::now();
+        let (started, since) =
+            self.up.entry(container.id.clone()).or_insert_with(|| (container.started_at.clone(), now));
+        if *started != container.started_at {
+            *started = container.started_at.clone();
+            *since = now;
+        }
+        since.elapsed()
+    }
+}
+
+/// A container, and what was seen before.
+struct Glance<'c> {
+    container: &'c Container,
+    up: Duration,
+    exit_code: i64,
+    oom_killed: bool,
+    restarted_by_engine: bool,
+}
+
+impl Glance<'_> {
+    async fn look_closer(self, applier: &Applier) -> Sighting {
+        let Self { container, up, exit_code, oom_killed, restarted_by_engine } = self;
+        let running = container.state == ProcessState::Running;
+        let desired = applier.desired.services.get(&container.service);
         let probe = match desired.map(|desired| &desired.gate.test) {
             Some(test @ (Test::Http { .. } | Test::Tcp { .. })) if running => {
                 Some(applier.probe(container, test).await)
@@ -68,19 +106,8 @@ impl Sights {
             check: container.check,
             probe,
             up,
-            restarted_by_engine: desired.is_some_and(|desired| desired.model.restarts_after(exit_code)),
+            restarted_by_engine,
             log,
         }
-    }
-
-    fn time_up(&mut self, container: &Container) -> Duration {
-        let now = Instant::now();
-        let (started, since) =
-            self.up.entry(container.id.clone()).or_insert_with(|| (container.started_at.clone(), now));
-        if *started != container.started_at {
-            *started = container.started_at.clone();
-            *since = now;
-        }
-        since.elapsed()
     }
 }
