@@ -211,16 +211,10 @@ pub(super) struct HealthTable {
     pub http: Option<At<String>>,
     /// `true`: the service's port accepts connections; a number: that port does.
     pub tcp: Option<At<TcpCheck>>,
-    /// A command that exits 0 in the container.
-    pub command: Option<At<OneOrMany>>,
     /// The port that `http` asks. Absent: the service's.
     pub port: Option<At<u16>>,
     /// How long it may take to become healthy, restarts included. Absent: the target's.
     pub start: Option<At<String>>,
-    /// How often it is asked. Absent: 1s.
-    pub interval: Option<At<String>>,
-    /// How long an answer may take. Absent: 5s.
-    pub timeout: Option<At<String>>,
     /// How often it may die and be restarted on the way. Absent: the target's.
     pub restarts: Option<At<u32>>,
 }

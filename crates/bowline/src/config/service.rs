@@ -36,30 +36,14 @@ pub struct Service {
 }
 
 /// How one sees that a service works. What is `None` is the target's to say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Health {
     /// What is asked. `None`: the compose file's health check, else it has to settle.
     pub probe: Option<Probe>,
     /// How long it may take to become healthy, restarts included.
     pub start: Option<Duration>,
-    /// How often it is asked.
-    pub interval: Duration,
-    /// How long an answer may take.
-    pub timeout: Duration,
     /// How often it may die and be restarted on the way.
     pub restarts: Option<u32>,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self {
-            probe: None,
-            start: None,
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(5),
-            restarts: None,
-        }
-    }
 }
 
 /// What is asked.
@@ -76,10 +60,5 @@ pub enum Probe {
     Tcp {
         /// The port in the container.
         port: u16,
-    },
-    /// A command in the container that exits 0.
-    Command {
-        /// Program and arguments.
-        argv: Vec<String>,
     },
 }

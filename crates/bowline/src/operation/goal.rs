@@ -187,10 +187,9 @@ fn overrides(target: &ComposeTarget) -> BTreeMap<String, ServiceOverride> {
 
 fn wishes(host: &Host, config: &Config, target: &ComposeTarget) -> Wishes {
     let services = config.services.values().map(|service| {
-        let test = service.health.probe.as_ref().and_then(|probe| match probe {
-            Probe::Http { path, port } => Some(Test::Http { port: *port, path: path.clone() }),
-            Probe::Tcp { port } => Some(Test::Tcp { port: *port }),
-            Probe::Command { .. } => None,
+        let test = service.health.probe.as_ref().map(|probe| match probe {
+            Probe::Http { path, port } => Test::Http { port: *port, path: path.clone() },
+            Probe::Tcp { port } => Test::Tcp { port: *port },
         });
         let wish = ServiceWish {
             images: service.images.clone(),

@@ -84,7 +84,7 @@ fn the_example_of_the_design_says_what_it_means() {
     let Target::Compose(host) = &config.targets["box"] else { panic!("not a compose target") };
     assert_eq!(host.files, ["docker-compose-prod.yaml"]);
     assert_eq!(host.directory.as_deref(), Some("/home/ec2-user/chat"));
-    assert_eq!((host.pace.restarts, host.pace.keep, host.pace.settle), (5, 3, Duration::from_secs(5)));
+    assert_eq!((host.pace.restarts, host.pace.keep, host.pace.settle), (8, 3, Duration::from_secs(5)));
     let chat = &host.services["chat"];
     assert_eq!((chat.memory, chat.milli_cpus, chat.enabled), (Some(512 << 20), Some(500), true));
     assert_eq!(chat.env.0["DEBUG"], "false");

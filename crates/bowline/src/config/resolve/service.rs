@@ -8,7 +8,7 @@ use bowline_core::service::{LONGEST_VERSION, ServiceName, TagTemplate};
 
 use super::part::Part;
 use super::{Named, name};
-use crate::config::document::{At, Document, HealthTable, OneOrMany, ServiceTable, TcpCheck};
+use crate::config::document::{At, Document, HealthTable, ServiceTable, TcpCheck};
 use crate::config::problem::Problem;
 use crate::config::service::{Health, Probe, Service};
 
@@ -113,28 +113,20 @@ fn images(
 
 fn health(part: &mut Part, at: &At<HealthTable>, own: Option<u16>) -> Health {
     let table = &at.value;
-    let defaults = Health::default();
     Health {
         probe: probe(part, table, own),
         start: part.duration(table.start.as_ref(), false),
-        interval: part.duration(table.interval.as_ref(), false).unwrap_or(defaults.interval),
-        timeout: part.duration(table.timeout.as_ref(), false).unwrap_or(defaults.timeout),
         restarts: table.restarts.as_ref().map(|at| at.value),
     }
 }
 
 fn probe(part: &mut Part, table: &HealthTable, own: Option<u16>) -> Option<Probe> {
-    let given = [
-        table.http.as_ref().map(|at| at.span.clone()),
-        table.tcp.as_ref().map(|at| at.span.clone()),
-        table.command.as_ref().map(|at| at.span.clone()),
-    ];
+    let given = [table.http.as_ref().map(|at| at.span.clone()), table.tcp.as_ref().map(|at| at.span.clone())];
     let mut given: Vec<Range<usize>> = given.into_iter().flatten().collect();
     given.sort_by_key(|span| span.start);
     if let [first, second, ..] = given.as_slice() {
-        let problem =
-            Problem::new(second, "health is seen by one of `http`, `tcp` and `command`", "leave this out")
-                .related(first, "or this");
+        let problem = Problem::new(second, "health is seen by one of `http` and `tcp`", "leave this out")
+            .related(first, "or this");
         part.problems.push(problem);
         return None;
     }
@@ -143,8 +135,8 @@ fn probe(part: &mut Part, table: &HealthTable, own: Option<u16>) -> Option<Probe
     let missing = |part: &mut Part, span: &Range<usize>| {
         part.refuse(span, "nobody knows which port to ask", "add `port = …` to the service");
     };
-    match (&table.http, &table.tcp, &table.command) {
-        (Some(http), _, _) => {
+    match (&table.http, &table.tcp) {
+        (Some(http), _) => {
             if !http.value.starts_with('/')
                 || http.value.contains(|c: char| c.is_whitespace() || c.is_control())
             {
@@ -160,8 +152,8 @@ fn probe(part: &mut Part, table: &HealthTable, own: Option<u16>) -> Option<Probe
             }
             Some(Probe::Http { path: http.value.clone(), port: port? })
         }
-        (None, Some(At { value: TcpCheck::Own(false), .. }), _) => None,
-        (None, Some(tcp), _) => {
+        (None, Some(At { value: TcpCheck::Own(false), .. }) | None) => None,
+        (None, Some(tcp)) => {
             let asked = match tcp.value {
                 TcpCheck::Port(port) => part.port(Some(&At { value: port, span: tcp.span.clone() })),
                 TcpCheck::Own(_) => {
@@ -173,20 +165,5 @@ fn probe(part: &mut Part, table: &HealthTable, own: Option<u16>) -> Option<Probe
             };
             Some(Probe::Tcp { port: asked? })
         }
-        (None, None, Some(command)) => argv(part, command).map(|argv| Probe::Command { argv }),
-        (None, None, None) => None,
     }
-}
-
-/// A command in the container: split into words, nothing filled in.
-fn argv(part: &mut Part, at: &At<OneOrMany>) -> Option<Vec<String>> {
-    let words = match &at.value {
-        OneOrMany::Many(words) => Some(words.clone()),
-        OneOrMany::One(line) => shlex::split(line),
-    };
-    let words = words.filter(|words| words.first().is_some_and(|program| !program.is_empty()));
-    if words.is_none() {
-        part.refuse(&at.span, "this is no command", "a program and its arguments, quotes closed");
-    }
-    words
 }
