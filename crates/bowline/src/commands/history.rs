@@ -57,7 +57,7 @@ fn row(entry: &Entry) -> Vec<String> {
             by.clone(),
             verb.clone(),
             elapsed(*seconds),
-            if changed.is_empty() { "nothing".into() } else { changed.join(", ") },
+            summarise(changed),
         ],
         Entry::Setback { release: tag, at, subject, cause, base, .. } => {
             let back = base.map(|base| format!("; went back to {base}")).unwrap_or_default();
@@ -71,5 +71,15 @@ fn row(entry: &Entry) -> Vec<String> {
                 format!("{subject}: {cause}{back}"),
             ]
         }
+    }
+}
+
+/// What a revision changed, in a few words: most of a first one is `(first)`.
+fn summarise(changed: &[String]) -> String {
+    let first: Option<Vec<&str>> = changed.iter().map(|name| name.strip_suffix(" (first)")).collect();
+    match first {
+        _ if changed.is_empty() => "nothing".into(),
+        Some(names) if names.len() > 1 => format!("first {}", names.join(", ")),
+        _ => changed.join(", "),
     }
 }
