@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bowline_core::compose::observed::Observed;
+use bowline_core::journal::Traces;
 
 use crate::directory::{Directory, DirectoryError};
 use crate::document::{DocumentError, Documents};
@@ -77,6 +78,7 @@ pub async fn observe(
         images,
         files,
         revision: state.newest().cloned(),
+        traces: Traces::of(&state.intents),
     };
     Ok(Observation { observed, machine, state })
 }

@@ -134,6 +134,16 @@ impl Documents {
         Ok(())
     }
 
+    /// Keeps a spec, for the revision that will be deployed with it.
+    ///
+    /// # Errors
+    /// [`DocumentError::TooLarge`] when it does not fit into a document.
+    pub async fn keep_spec(&self, authority: &Authority, spec: &Spec) -> Result<(), StateError> {
+        check(authority)?;
+        self.create(Kind::Spec, &spec.digest().hex(), spec).await?;
+        Ok(())
+    }
+
     /// Writes down what the target was brought to, and the spec beside it.
     ///
     /// # Errors

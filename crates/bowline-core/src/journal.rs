@@ -2,9 +2,12 @@
 //!
 //! It is intent and evidence, never a program counter: whoever comes after a killed run observes and plans again.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::event::RunId;
 use crate::rollout::Evidence;
 
@@ -23,6 +26,31 @@ pub struct Intent {
     pub base: Option<u64>,
     /// The release it goes to; none for an adopted state.
     pub to: Option<String>,
+    /// What it brings that was not there before.
+    #[serde(default)]
+    pub traces: Traces,
+}
+
+/// What a run brings to a target that was not there before. Where the run does not end well, no revision knows of it,
+/// and whoever comes next takes it away again unless it is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traces {
+    /// Services of the compose file that had no container.
+    pub services: BTreeSet<String>,
+    /// Files in the project's directory, and what is written into them.
+    pub files: BTreeMap<String, Digest>,
+}
+
+impl Traces {
+    /// What several runs brought.
+    pub fn of<'i>(intents: impl IntoIterator<Item = &'i Intent>) -> Self {
+        let mut all = Self::default();
+        for intent in intents {
+            all.services.extend(intent.traces.services.iter().cloned());
+            all.files.extend(intent.traces.files.iter().map(|(path, digest)| (path.clone(), *digest)));
+        }
+        all
+    }
 }
 
 /// Why a run turned back. Written before the first step back.

@@ -15,6 +15,7 @@ pub mod host;
 pub mod init;
 pub mod lock;
 pub mod logs;
+pub mod proposal;
 pub mod prune;
 pub mod release;
 pub mod run;

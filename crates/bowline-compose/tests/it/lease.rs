@@ -97,6 +97,7 @@ async fn journal_and_revisions_are_kept_and_forgotten() {
         at,
         base: None,
         to: Some("v1.0.0-abf2154".into()),
+        traces: Default::default(),
     };
     documents.begin(authority, &intent).await.unwrap();
     assert_eq!(documents.state().await.unwrap().intents, [intent]);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::health::{CheckStatus, ProcessState};
 use crate::image::Platform;
+use crate::journal::Traces;
 use crate::release::Revision;
 
 /// One look at a target.
@@ -24,6 +25,8 @@ pub struct Observed {
     pub files: BTreeMap<String, Digest>,
     /// The newest revision.
     pub revision: Option<Revision>,
+    /// What runs that have not ended brought since.
+    pub traces: Traces,
 }
 
 /// What the machine is and has.

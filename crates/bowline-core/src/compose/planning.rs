@@ -10,6 +10,7 @@ use crate::compose::model::Condition;
 use crate::compose::observed::{Container, Observed};
 use crate::digest::Digest;
 use crate::image::ImageId;
+use crate::journal::Traces;
 use crate::plan::{Plan, PlanError, Precondition, Step, StepId};
 
 /// What can be done on a Docker host.
@@ -32,6 +33,10 @@ pub enum Action {
         files: BTreeMap<String, Digest>,
         /// Those that somebody edited on the target: they are kept under another name first.
         edited: BTreeSet<String>,
+        /// Files of an earlier release that this one does not have: they are removed. What a mounted directory holds
+        /// counts, not only what it should hold.
+        #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+        stale: BTreeSet<String>,
     },
     /// Give an image names.
     Name {
@@ -76,7 +81,8 @@ const SHORT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Plans the way from what is observed to what is desired. Whatever is right already is left alone.
 ///
 /// Everything is pulled before anything is written, written before anything is named, named before anything is
-/// started; services start in the order of their dependencies; what is no longer wanted goes last.
+/// started; services start in the order of their dependencies; what is no longer wanted goes last, unless it holds a port
+/// or a name that another service needs.
 ///
 /// # Errors
 /// When services depend on each other in a circle.
@@ -91,8 +97,7 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Result<Plan<Action>, Plan
     for (name, service) in &desired.services {
         changes.extend(change(observed, name, service, &prepared));
     }
-    let changed = ids(&changes);
-    let gone = removals(observed, desired, &changed, &prepared);
+    let gone = removals(observed, desired, &mut changes, &prepared);
     steps.extend(changes);
     steps.extend(gone);
     Plan::order(observed.revision.as_ref().map(|revision| revision.number), steps)
@@ -149,7 +154,8 @@ fn write_files(observed: &Observed, desired: &Desired, after: &BTreeSet<StepId>)
         .map(|(path, file)| (path.clone(), file.digest()))
         .filter(|(path, digest)| observed.files.get(path) != Some(digest))
         .collect();
-    if files.is_empty() {
+    let stale = stale_files(observed, desired);
+    if files.is_empty() && stale.is_empty() {
         return None;
     }
     let written_before = observed.revision.as_ref().map(|revision| &revision.files);
@@ -162,8 +168,41 @@ fn write_files(observed: &Observed, desired: &Desired, after: &BTreeSet<StepId>)
         })
         .cloned()
         .collect();
-    let action = Action::WriteFiles { files, edited };
+    let action = Action::WriteFiles { files, edited, stale };
     Some(simple("write", "files", action, after.clone(), SHORT_TIMEOUT))
+}
+
+/// Files that a release, or a run that did not end, brought, and that nobody has edited since. What was found when the
+/// project was adopted is the user's.
+fn stale_files(observed: &Observed, desired: &Desired) -> BTreeSet<String> {
+    let revision = observed.revision.as_ref().filter(|revision| revision.release.is_some());
+    let brought = revision.into_iter().flat_map(|revision| &revision.files).chain(&observed.traces.files);
+    brought
+        .filter(|(path, digest)| {
+            !desired.files.contains_key(*path) && observed.files.get(*path) == Some(*digest)
+        })
+        .map(|(path, _)| path.clone())
+        .collect()
+}
+
+/// What carrying out a plan brings that is not there yet: written down before it begins, so that it can be taken away.
+pub fn traces(observed: &Observed, plan: &Plan<Action>) -> Traces {
+    let mut traces = Traces::default();
+    for step in &plan.steps {
+        match &step.action {
+            Action::Recreate { .. } | Action::Start { .. }
+                if observed.containers_of(&step.subject).next().is_none() =>
+            {
+                traces.services.insert(step.subject.clone());
+            }
+            Action::WriteFiles { files, .. } => {
+                let new = files.iter().filter(|(path, _)| !observed.files.contains_key(*path));
+                traces.files.extend(new.map(|(path, digest)| (path.clone(), *digest)));
+            }
+            _ => {}
+        }
+    }
+    traces
 }
 
 fn names(observed: &Observed, desired: &Desired, after: &BTreeSet<StepId>) -> Vec<Step<Action>> {
@@ -247,23 +286,54 @@ fn is_current(observed: &Observed, name: &str, service: &DesiredService, contain
     known && service.image.as_ref().is_none_or(|image| image.is(&container.image))
 }
 
-/// Containers of services that an earlier revision placed and that are no longer wanted. Others' are left alone.
+/// Containers of services that an earlier revision placed, or a run that did not end, and that are no longer wanted.
+/// Others' are left alone. They go last, except where another service needs what they hold.
 fn removals(
     observed: &Observed,
     desired: &Desired,
-    changed: &BTreeSet<StepId>,
+    changes: &mut [Step<Action>],
     prepared: &BTreeSet<StepId>,
 ) -> Vec<Step<Action>> {
-    let Some(revision) = &observed.revision else { return Vec::new() };
+    let placed = observed.revision.iter().flat_map(|revision| revision.services.keys());
+    let gone: BTreeSet<&String> = placed
+        .chain(&observed.traces.services)
+        .filter(|name| !desired.services.contains_key(*name))
+        .collect();
     let mut steps = Vec::new();
-    for name in revision.services.keys().filter(|name| !desired.services.contains_key(*name)) {
+    for name in gone {
         let containers: BTreeSet<String> =
             observed.containers_of(name).map(|container| container.id.clone()).collect();
         if !containers.is_empty() {
-            steps.push(remove(name, containers, changed.union(prepared).cloned().collect()));
+            steps.push(remove(name, containers, prepared.clone()));
         }
     }
+    let mut late: BTreeSet<StepId> = ids(&steps);
+    let switched_off = changes.iter().filter(|step| matches!(step.action, Action::Remove { .. }));
+    let leaving: Vec<(StepId, String)> =
+        steps.iter().chain(switched_off).map(|step| (step.id.clone(), step.subject.clone())).collect();
+    for step in changes.iter_mut() {
+        let Some(service) = desired.services.get(&step.subject).filter(|s| s.model.replicas > 0) else {
+            continue;
+        };
+        for (id, leaving) in &leaving {
+            if observed.containers_of(leaving).any(|container| is_in_the_way(container, service)) {
+                step.after.insert(id.clone());
+                late.remove(id);
+            }
+        }
+    }
+    let changed = ids(changes);
+    for step in steps.iter_mut().filter(|step| late.contains(&step.id)) {
+        step.after.extend(changed.iter().cloned());
+    }
     steps
+}
+
+/// Whether a container holds a port of the host, or a name, that a service is to have.
+fn is_in_the_way(container: &Container, service: &DesiredService) -> bool {
+    let wanted = service.model.ports.iter().filter_map(|port| port.published);
+    service.model.container_name.as_ref() == Some(&container.name)
+        || wanted.into_iter().any(|port| container.ports.contains(&port))
 }
 
 fn remove(name: &str, containers: BTreeSet<String>, after: BTreeSet<StepId>) -> Step<Action> {

@@ -66,3 +66,27 @@ fn the_same_inputs_give_the_same_plan_byte_for_byte() {
         || serde_json::to_string(&plan(&world.observe(), &desired(&release([1, 1, 1], [1, 0, 0]))).unwrap());
     assert_eq!(once().unwrap(), once().unwrap());
 }
+
+#[test]
+fn what_a_release_no_longer_has_goes_last_its_files_first() {
+    insta::assert_snapshot!(planned(Some(release([0, 0, 0], [2, 0, 0])), release([0, 0, 1], [0, 0, 0])), @r"
+    pull:web
+    write:files
+    name:web
+    recreate:db recreate:web
+    remove:extra
+    ");
+}
+
+#[test]
+fn a_service_that_got_another_name_frees_its_port_first() {
+    let mut world = World::default();
+    world.deploy(&release([0, 0, 0], [2, 0, 0]), None);
+    let mut renamed = desired(&release([0, 0, 0], [2, 0, 0]));
+    let extra = renamed.services.remove("extra").unwrap();
+    renamed.services.insert("renamed".into(), extra);
+    insta::assert_snapshot!(waves(&plan(&world.observe(), &renamed).unwrap()), @r"
+    remove:extra
+    recreate:renamed
+    ");
+}

@@ -8,11 +8,12 @@ use std::time::Duration;
 use bowline_core::compose::desired::{DeployImage, Desired, ServiceWish, Wishes, describe};
 use bowline_core::compose::model::Model;
 use bowline_core::compose::observed::{Container, HostImage, Observed};
-use bowline_core::compose::planning::{Action, NamedImage, plan};
+use bowline_core::compose::planning::{Action, NamedImage, plan, traces};
 use bowline_core::digest::Digest;
 use bowline_core::event::RunId;
 use bowline_core::health::{Cause, CheckStatus, ProcessState, Sighting};
 use bowline_core::image::{ImageId, Platform};
+use bowline_core::journal::Traces;
 use bowline_core::plan::{Precondition, Step};
 use bowline_core::release::{Placed, Revision, Spec, SpecFile};
 use bowline_core::rollout::{Command, Input, Rollout, Verdict};
@@ -27,6 +28,13 @@ pub const BROKEN: u8 = 9;
 pub struct SimRelease {
     pub images: [u8; 3],
     pub definitions: [u8; 3],
+}
+
+impl SimRelease {
+    /// Some releases have one more service, and one more file.
+    fn has_extra(&self) -> bool {
+        self.definitions[0] == 2
+    }
 }
 
 /// When the power goes.
@@ -48,6 +56,8 @@ pub struct World {
     made: BTreeMap<String, (String, Digest, Digest)>,
     pub revisions: Vec<(Revision, SimRelease)>,
     pub journal: bool,
+    /// What runs that have not ended wrote into the journal.
+    traces: Vec<Traces>,
     pub effects: usize,
 }
 
@@ -81,6 +91,10 @@ pub fn desired(release: &SimRelease) -> Desired {
         }
         services.insert((*name).to_owned(), service);
     }
+    if release.has_extra() {
+        let extra = serde_json::json!({"image": "app-db", "ports": [{"target": 80, "published": "80"}]});
+        services.insert("extra".to_owned(), extra);
+    }
     let model = Model::parse(serde_json::json!({ "services": services }), "", "").unwrap();
     let images = SERVICES
         .iter()
@@ -93,7 +107,10 @@ pub fn desired(release: &SimRelease) -> Desired {
         })
         .collect();
     let content = format!("{:?}", release.definitions).into_bytes();
-    let files = BTreeMap::from([("compose.yaml".to_owned(), SpecFile { executable: false, content })]);
+    let mut files = BTreeMap::from([("compose.yaml".to_owned(), SpecFile { executable: false, content })]);
+    if release.has_extra() {
+        files.insert("extra.conf".to_owned(), SpecFile { executable: false, content: b"x".to_vec() });
+    }
     let wish = |name: &&str| {
         let images = vec![format!("app-{name}").parse().unwrap()];
         ((*name).to_owned(), ServiceWish { images, ..Default::default() })
@@ -123,6 +140,10 @@ impl World {
             images: self.images.iter().map(image).collect(),
             files: self.files.clone(),
             revision: self.revisions.last().map(|(revision, _)| revision.clone()),
+            traces: Traces {
+                services: self.traces.iter().flat_map(|traces| traces.services.clone()).collect(),
+                files: self.traces.iter().flat_map(|traces| traces.files.clone()).collect(),
+            },
             ..Default::default()
         }
     }
@@ -177,7 +198,7 @@ impl World {
             config_hash: String::new(),
             working_dir: String::new(),
             config_files: vec![],
-            ports: BTreeSet::new(),
+            ports: wanted.model.ports.iter().filter_map(|port| port.published).collect(),
             addresses: vec![],
             restart: "always".into(),
         });
@@ -216,9 +237,13 @@ impl World {
                 };
                 self.effect(cut, |world| give(world, 1), |world| give(world, usize::MAX))
             }
-            Action::WriteFiles { files, .. } => {
+            Action::WriteFiles { files, stale, .. } => {
                 let files = files.clone();
-                self.effect(cut, |_| (), |world| world.files.extend(files))
+                let write = |world: &mut Self| world.files.extend(files.clone());
+                self.effect(cut, write, |world| {
+                    write(world);
+                    world.files.retain(|path, _| !stale.contains(path));
+                })
             }
             Action::Recreate { .. } => {
                 let remove = |world: &mut Self| world.containers.retain(|c| c.service != service);
@@ -245,7 +270,7 @@ impl World {
     }
 
     fn sightings(&mut self, service: &str) -> Vec<Sighting> {
-        let index = SERVICES.iter().position(|name| *name == service).unwrap();
+        let index = SERVICES.iter().position(|name| *name == service).unwrap_or(0);
         let never_up = image_of(index, BROKEN).config;
         let containers = self.containers.iter_mut().filter(|c| c.service == service);
         containers
@@ -322,7 +347,7 @@ impl World {
         };
         let revision = Revision {
             number: self.revisions.len() as u64 + 1,
-            release: None,
+            release: Some("v1.0.0-abcdef1".into()),
             verb: "deploy".into(),
             at: "2026-11-22T10:00:00Z".parse().unwrap(),
             run: RunId::from("r".to_owned()),
@@ -336,15 +361,26 @@ impl World {
         self.revisions.push((revision, release.clone()));
     }
 
+    fn clear_journal(&mut self) {
+        self.journal = false;
+        self.traces.clear();
+    }
+
     /// `bowline deploy`: all of it, or cut off at an effect.
     pub fn deploy(&mut self, release: &SimRelease, mut cut: Option<(usize, Moment)>) -> End {
+        let observed = self.observe();
+        let intent = traces(&observed, &plan(&observed, &desired(release)).unwrap());
+        let begin = |world: &mut Self| {
+            world.journal = true;
+            world.traces.push(intent);
+        };
         match take_cut(&mut cut) {
             Some(Moment::Before) => return End::CutOff,
             Some(_) => {
-                self.journal = true;
+                begin(self);
                 return End::CutOff;
             }
-            None => self.journal = true,
+            None => begin(self),
         }
         let Some((verdict, actions)) = self.roll(release, &mut cut) else { return End::CutOff };
         if verdict == Verdict::Done {
@@ -356,11 +392,11 @@ impl World {
                 }
                 None => self.commit(release),
             }
-            self.journal = false;
+            self.clear_journal();
             return End::Done { actions };
         }
         let Some((_, base)) = self.revisions.last().cloned() else {
-            self.journal = false;
+            self.clear_journal();
             return End::Stranded;
         };
         match self.roll(&base, &mut cut) {
@@ -368,7 +404,7 @@ impl World {
             Some((Verdict::Done, _)) => {
                 // The base stands again, in other containers: a revision of its own says in which.
                 self.commit(&base);
-                self.journal = false;
+                self.clear_journal();
                 End::PutBack
             }
             Some(_) => End::Stranded,
@@ -390,9 +426,14 @@ impl World {
                 return Err(Cause::new(format!("{name}: its name means another image")));
             }
         }
-        let files = desired(release).files["compose.yaml"].digest();
-        if self.files.get("compose.yaml") != Some(&files) {
-            return Err(Cause::new("the compose file is another release's"));
+        let extra = self.containers.iter().filter(|c| c.service == "extra").count();
+        if extra != usize::from(release.has_extra()) {
+            return Err(Cause::new(format!("extra: {extra} containers")));
+        }
+        let files = desired(release).files;
+        let files: BTreeMap<String, Digest> = files.into_iter().map(|(p, file)| (p, file.digest())).collect();
+        if self.files != files {
+            return Err(Cause::new("the files are another release's"));
         }
         Ok(())
     }

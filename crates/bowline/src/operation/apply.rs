@@ -77,13 +77,16 @@ impl Applier {
                 let reference = name.parse::<Reference>().map_err(|error| Cause::new(error.to_string()))?;
                 self.pull(&reference, &reference.familiar()).await
             }
-            Action::WriteFiles { files, edited } => {
+            Action::WriteFiles { files, edited, stale } => {
                 let content: BTreeMap<String, SpecFile> = files
                     .keys()
                     .filter_map(|path| Some((path.clone(), self.desired.files.get(path)?.clone())))
                     .collect();
-                let write = self.host.directory.write(self.authority(), &content, edited, KEPT).await;
-                write.map_err(|error| Cause::new(chain(&error)))
+                let directory = &self.host.directory;
+                let write = directory.write(self.authority(), &content, edited, KEPT).await;
+                write.map_err(|error| Cause::new(chain(&error)))?;
+                let remove = directory.remove(self.authority(), stale).await;
+                remove.map_err(|error| Cause::new(chain(&error)))
             }
             Action::Name { image, names } => self.name(image, names).await,
             Action::Remove { containers } => {

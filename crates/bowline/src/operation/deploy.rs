@@ -7,14 +7,11 @@ use std::time::{Duration, Instant};
 
 use bowline_compose::engine::Writer;
 use bowline_compose::lease::{Holder, Lease};
-use bowline_compose::observation::Observation;
 use bowline_compose::state::StateError;
 use bowline_core::compose::desired::{DeployImage, Desired};
-use bowline_core::compose::planning::{Action, plan};
-use bowline_core::compose::preflight::{Finding, Findings, check};
+use bowline_core::compose::planning::{Action, traces};
 use bowline_core::event::{EventKind, Phase, ServiceSummary, Summary};
 use bowline_core::health::Cause;
-use bowline_core::image::ImageId;
 use bowline_core::journal::{Intent, Setback};
 use bowline_core::plan::Plan;
 use bowline_core::release::{Placed, Revision, Spec};
@@ -23,8 +20,9 @@ use bowline_core::rollout::{Evidence, Verdict};
 use super::apply::{Applier, Source};
 use super::depot::Depot;
 use super::drive::{Cancel, drive};
-use super::goal::{Goal, Prepared, prepare};
-use super::host::{Host, with_hint};
+use super::goal::Goal;
+use super::host::Host;
+pub use super::proposal::{Proposal, propose};
 use super::prune;
 use crate::clock;
 use crate::config::ComposeTarget;
@@ -63,88 +61,6 @@ pub struct Deployment<'d> {
     pub options: Options,
     /// Somebody's wish to stop.
     pub cancel: Cancel,
-}
-
-/// What would be done, and what it is based on.
-pub struct Proposal {
-    /// One look at the host.
-    pub look: Observation,
-    /// What should be.
-    pub prepared: Prepared,
-    /// The way there.
-    pub plan: Plan<Action>,
-    /// What speaks against it.
-    pub findings: Findings,
-}
-
-/// Looks at the host and plans: what `plan` shows and `deploy` does. Changes nothing.
-///
-/// # Errors
-/// When the host does not answer, or the release's compose file makes no sense.
-pub async fn propose(
-    host: &Host,
-    target: &ComposeTarget,
-    depot: &Depot,
-    goal: &Goal,
-    only: &BTreeSet<String>,
-) -> Outcome<Proposal> {
-    let paths = goal.paths(target);
-    let (look, mut prepared) = tokio::try_join!(host.look(&paths), prepare(host, target, goal))?;
-    restrict(&mut prepared.desired, &look, only)?;
-    let plan = plan(&look.observed, &prepared.desired)
-        .map_err(|error| Failure::invalid("ordering the services of the compose file").because(&error))?;
-    let mut findings = check(&look.observed, &prepared.desired, &plan);
-    findings.refusals.extend(missing_images(depot, &plan).await?);
-    Ok(Proposal { look, prepared, plan, findings })
-}
-
-/// The images of the plan that the registry does not have: found before anything is touched.
-async fn missing_images(depot: &Depot, plan: &Plan<Action>) -> Outcome<Vec<Finding>> {
-    let look = |subject: String, image: ImageId| async move {
-        let reference = depot.repository.at(image.manifest);
-        let there = depot.client.head_manifest(&reference).await.map_err(|error| {
-            let failure = Failure::failed(format!("looking for the image of {subject}")).because(&error);
-            with_hint(failure, error.hint())
-        })?;
-        Ok::<_, Failure>(there.is_none().then(|| Finding {
-            text: format!(
-                "its image {} is neither on the host nor in {}",
-                image.manifest.short(),
-                depot.repository
-            ),
-            remedy: "somebody deleted it there: release again, or choose another version".into(),
-            subject,
-        }))
-    };
-    let pulls = plan.steps.iter().filter_map(|step| match &step.action {
-        Action::Pull { image } => Some(look(step.subject.clone(), image.clone())),
-        _ => None,
-    });
-    let found = futures_util::future::try_join_all(pulls).await?;
-    Ok(found.into_iter().flatten().collect())
-}
-
-/// `--service`: leaves all others as the newest revision has them.
-fn restrict(desired: &mut Desired, look: &Observation, only: &BTreeSet<String>) -> Outcome<()> {
-    if only.is_empty() {
-        return Ok(());
-    }
-    if let Some(unknown) = only.iter().find(|name| !desired.services.contains_key(*name)) {
-        let known: Vec<&str> = desired.services.keys().map(String::as_str).collect();
-        return Err(Failure::invalid(format!("the compose file has no service `{unknown}`"))
-            .hint(format!("it has {}", known.join(", "))));
-    }
-    let placed = look.observed.revision.as_ref().map(|revision| &revision.services);
-    for (name, service) in desired.services.iter_mut().filter(|(name, _)| !only.contains(*name)) {
-        let Some(placed) = placed.and_then(|placed| placed.get(name)) else {
-            return Err(Failure::invalid(format!("`{name}` does not run yet"))
-                .hint("deploy everything once before single services"));
-        };
-        service.fingerprint = placed.fingerprint;
-        service.image = None;
-        service.ours = None;
-    }
-    Ok(())
 }
 
 impl Deployment<'_> {
@@ -194,7 +110,9 @@ impl Deployment<'_> {
         if proposal.plan.is_empty() && settled && proposal.look.state.intents.is_empty() {
             return Ok(self.summary(goal, &proposal.prepared.desired, &proposal.plan, true));
         }
-        self.write_intent(lease, goal, base.as_ref()).await?;
+        // Kept before anything is touched: a spec that does not fit must not be found out when all is done.
+        self.noted(self.host.documents.keep_spec(lease.authority(), &goal.spec).await)?;
+        self.write_intent(lease, goal, &proposal).await?;
         let interrupted = proposal.look.state.intents.as_slice();
         match self.execute(lease, &proposal, Phase::Rollout).await {
             Verdict::Done => {
@@ -340,14 +258,16 @@ impl Deployment<'_> {
             .hint("whoever holds the lock now finishes or undoes what was begun; `bowline status` shows it")
     }
 
-    async fn write_intent(&self, lease: &Lease, goal: &Goal, base: Option<&Revision>) -> Outcome<()> {
+    async fn write_intent(&self, lease: &Lease, goal: &Goal, proposal: &Proposal) -> Outcome<()> {
+        let observed = &proposal.look.observed;
         let intent = Intent {
             run: self.recorder.run().clone(),
             verb: goal.verb.clone(),
             by: goal.by.clone(),
             at: clock::now(),
-            base: base.map(|base| base.number),
+            base: observed.revision.as_ref().map(|base| base.number),
             to: goal.release.clone(),
+            traces: traces(observed, &proposal.plan),
         };
         self.noted(self.host.documents.begin(lease.authority(), &intent).await)
     }
@@ -421,6 +341,13 @@ impl Deployment<'_> {
             };
             services.insert(name.clone(), placed);
         }
+        let mut files: BTreeMap<_, _> =
+            desired.files.iter().map(|(path, file)| (path.clone(), file.digest())).collect();
+        if let Some(base) = base.filter(|_| !self.options.only.is_empty()) {
+            // Nor does one go that the release no longer has: only the named services were touched.
+            add_missing(&mut services, &base.services);
+            add_missing(&mut files, &base.files);
+        }
         let spec = goal.spec.digest();
         let revision = Revision {
             number: base.map_or(1, |base| base.number + 1),
@@ -430,7 +357,7 @@ impl Deployment<'_> {
             run: self.recorder.run().clone(),
             by: goal.by.clone(),
             spec,
-            files: desired.files.iter().map(|(path, file)| (path.clone(), file.digest())).collect(),
+            files,
             images: self.deployed_images(goal, desired, base),
             services,
             milliseconds: u64::try_from(Duration::from_secs_f64(self.recorder.seconds()).as_millis())
@@ -505,6 +432,12 @@ impl Deployment<'_> {
             phases: self.recorder.phases(),
             seconds: self.recorder.seconds(),
         }
+    }
+}
+
+fn add_missing<V: Clone>(to: &mut BTreeMap<String, V>, from: &BTreeMap<String, V>) {
+    for (key, value) in from {
+        to.entry(key.clone()).or_insert_with(|| value.clone());
     }
 }
 

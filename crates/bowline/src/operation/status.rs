@@ -77,6 +77,7 @@ mod tests {
             at: "2026-11-22T10:00:00Z".parse().unwrap(),
             base: Some(1),
             to: Some("v1.0.0".into()),
+            traces: Default::default(),
         };
         let lock = Lock {
             by: "ada@desk".into(),

@@ -37,8 +37,9 @@ pub fn describe(step: &Step<Action>) -> String {
     let (verb, rest) = match &step.action {
         Action::Pull { image } => ("pull", format!("{subject} {}", image.manifest.short())),
         Action::PullNamed { name } => ("pull", familiar(name)),
-        Action::WriteFiles { files, .. } => {
-            ("write", files.keys().map(|path| printable(path)).collect::<Vec<_>>().join(", "))
+        Action::WriteFiles { files, stale, .. } => {
+            let removed = stale.iter().map(|path| format!("{} (removed)", printable(path)));
+            ("write", files.keys().map(|path| printable(path)).chain(removed).collect::<Vec<_>>().join(", "))
         }
         Action::Name { image, names } => {
             let id = match image {

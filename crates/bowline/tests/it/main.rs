@@ -10,6 +10,7 @@ mod init;
 mod merge;
 mod prune;
 mod reservation;
+mod residue;
 mod resumption;
 mod runner;
 mod slack;

@@ -61,6 +61,7 @@ async fn status_and_history_tell_what_runs_and_what_was_left() {
         at: "2026-11-22T10:15:00Z".parse().unwrap(),
         base: Some(1),
         to: Some("v2.0.0-abcdef2".into()),
+        traces: Default::default(),
     };
     documents.begin(lease.authority(), &intent).await.unwrap();
     for target in TARGETS {
