@@ -74,12 +74,12 @@ fn row(entry: &Entry) -> Vec<String> {
     }
 }
 
-/// What a revision changed, in a few words: most of a first one is `(first)`.
+/// What a revision changed, in a few words: the services of a first one have `(first)` said once.
 fn summarise(changed: &[String]) -> String {
     let first: Option<Vec<&str>> = changed.iter().map(|name| name.strip_suffix(" (first)")).collect();
     match first {
         _ if changed.is_empty() => "nothing".into(),
-        Some(names) if names.len() > 1 => format!("first {}", names.join(", ")),
+        Some(names) if names.len() > 1 => format!("first: {}", names.join(", ")),
         _ => changed.join(", "),
     }
 }

@@ -84,7 +84,7 @@ async fn status_and_history_tell_what_runs_and_what_was_left() {
         assert!(status["interrupted"].as_str().unwrap().contains("ada@desk"), "{status}");
         assert_eq!(stage.json(&["lock", target])["held"], false);
         let (shown, _) = said(&stage.bowline(&["history", target]));
-        assert!(shown.contains("v1.0.0-abcdef1") && shown.contains("gone (first), web (first)"), "{shown}");
+        assert!(shown.contains("v1.0.0-abcdef1") && shown.contains("first: gone, web"), "{shown}");
     }
     stage.assert_untouched(&before);
 }
