@@ -52,6 +52,8 @@ pub enum Verb {
     Rollback(commands::rollback::RollbackArgs),
     /// The embedded registry
     Registry(commands::registry::RegistryArgs),
+    /// Take over a compose project that runs already, without touching it
+    Adopt(commands::adopt::AdoptArgs),
     /// Show what runs on a target
     Status(commands::status::StatusArgs),
     /// Show what ran on a target before, and how it came to be
@@ -64,6 +66,8 @@ pub enum Verb {
     Prune(commands::prune::PruneArgs),
     /// Show who may change a target, or take that away in an emergency
     Lock(commands::lock::LockArgs),
+    /// Give a target back to plain Compose
+    Detach(commands::detach::DetachArgs),
     /// Print the completion script for a shell
     Completions(commands::completions::CompletionsArgs),
     /// Say which version comes next and why; write nothing
@@ -118,6 +122,8 @@ fn dispatch(context: &Context, verb: Verb) -> Outcome<ExitCode> {
         Verb::Ship(args) => wait(commands::ship::run(context, args)),
         Verb::Rollback(args) => wait(commands::rollback::run(context, args)),
         Verb::Registry(args) => wait(commands::registry::run(context, args)),
+        Verb::Adopt(args) => wait(commands::adopt::run(context, args)),
+        Verb::Detach(args) => wait(commands::detach::run(context, args)),
         Verb::Status(args) => return wait(commands::status::run(context, args)),
         Verb::History(args) => wait(commands::history::run(context, args)),
         Verb::Logs(args) => wait(commands::logs::run(context, args)),

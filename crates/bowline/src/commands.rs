@@ -1,8 +1,10 @@
 //! One file a verb: its arguments, the operation it calls, and how the result is shown.
 
+pub mod adopt;
 pub mod build;
 pub mod completions;
 pub mod deploy;
+pub mod detach;
 pub mod diff;
 pub mod history;
 pub mod init;

@@ -1,5 +1,6 @@
 //! What the verbs do: each operation observes, plans, and applies what was planned.
 
+pub mod adopt;
 mod apply;
 pub mod archive;
 pub mod build;
@@ -7,6 +8,7 @@ pub mod choice;
 pub mod delivery;
 pub mod deploy;
 pub mod depot;
+pub mod detach;
 pub mod diff;
 mod drive;
 pub mod goal;

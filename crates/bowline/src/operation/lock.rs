@@ -1,6 +1,8 @@
 //! Who may change a target: looked at, and taken away in an emergency.
 
-use bowline_compose::lease::{self, Holder, LeaseError, Status};
+use std::time::Duration;
+
+use bowline_compose::lease::{self, Holder, Lease, LeaseError, Status};
 use bowline_core::event::RunId;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -9,7 +11,7 @@ use serde::Serialize;
 
 use super::host::Host;
 use crate::clock;
-use crate::error::Outcome;
+use crate::error::{Failure, FailureKind, Outcome};
 
 /// Somebody's lock on a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,7 +33,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    fn new(holder: &Holder, renewed: std::time::Duration, over: bool) -> Self {
+    fn new(holder: &Holder, renewed: Duration, over: bool) -> Self {
         Self {
             by: format!("{}@{}", holder.user, holder.host),
             process: holder.pid,
@@ -74,17 +76,24 @@ pub async fn release(host: &Host) -> Outcome<Option<Lock>> {
     let broken = lease::force_release(&host.documents, &run).await.map_err(|error| failure(host, &error))?;
     Ok(broken.map(|holder| match before {
         Some(before) if before.run == holder.run => before,
-        _ => Lock::new(&holder, std::time::Duration::ZERO, false),
+        _ => Lock::new(&holder, Duration::ZERO, false),
     }))
 }
 
-fn failure(host: &Host, error: &LeaseError) -> crate::error::Failure {
+/// Takes the lock for a verb that does not wait for others.
+///
+/// # Errors
+/// Kind `Locked`: somebody else has it.
+pub(super) async fn take(host: &Host, verb: &str) -> Outcome<Lease> {
+    let run = RunId::new(clock::now(), rand::random());
+    host.take_lease(&run, verb, Duration::ZERO, |_| {}).await
+}
+
+fn failure(host: &Host, error: &LeaseError) -> Failure {
     let unreachable = matches!(error, LeaseError::Document(error) if error.is_unreachable());
-    let failure = host.explain("reading the lock of", error, unreachable, error.hint());
+    let failure = host.explain("asking for the lock of", error, unreachable, error.hint());
     match error {
-        LeaseError::Held { .. } => {
-            crate::error::Failure { kind: crate::error::FailureKind::Locked, ..failure }
-        }
+        LeaseError::Held { .. } => Failure { kind: FailureKind::Locked, ..failure },
         _ => failure,
     }
 }

@@ -4,11 +4,10 @@
 pub mod registry;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use bowline_compose::document::Documents;
 use bowline_compose::engine::Writer;
-use bowline_compose::lease::{Authority, Lease};
+use bowline_compose::lease::Authority;
 use bowline_compose::observation::Observation;
 use bowline_core::compose::desired::DeployImage;
 use bowline_core::compose::observed::HostImage;
@@ -18,10 +17,9 @@ use bowline_core::reference::{Reference, Repository};
 use bowline_core::release::Revision;
 use serde::Serialize;
 
-use bowline_core::event::RunId;
-
 use super::depot::LOCAL;
 use super::host::Host;
+use super::lock;
 use crate::error::{Failure, Outcome};
 
 /// So many of the newest revisions stay, whatever their releases.
@@ -241,21 +239,12 @@ pub async fn after_deploy(
     apply(host, authority, &waste).await
 }
 
-/// Takes the lock for a verb that does not wait for others.
-///
-/// # Errors
-/// Kind `Locked`: somebody else has it.
-pub(super) async fn take_lease(host: &Host, verb: &str) -> Outcome<Lease> {
-    let run = RunId::new(crate::clock::now(), rand::random());
-    host.take_lease(&run, verb, Duration::ZERO, |_| {}).await
-}
-
 /// Removes what is wasted, under the lock: looks once more, for others may have changed it since it was shown.
 ///
 /// # Errors
 /// Kind `Locked`: somebody else has the lock; else see [`observe`] and [`apply`].
 pub async fn prune(host: &Host, keep: u32, kept_as: &Repository, shown: &Waste) -> Outcome<Removed> {
-    let lease = take_lease(host, "prune").await?;
+    let lease = lock::take(host, "prune").await?;
     let work = async {
         let mut waste = observe(host, keep, kept_as).await?;
         // Nothing goes that was not shown.

@@ -150,7 +150,8 @@ fn prefix(git: &Git, config: &Config) -> PathBuf {
     own.strip_prefix(&top).map(Path::to_owned).unwrap_or_default()
 }
 
-async fn tracked_files(git: &Git, config: &Config) -> Outcome<BTreeSet<PathBuf>> {
+/// The files below the configuration's directory that git tracks, relative to it.
+pub(super) async fn tracked_files(git: &Git, config: &Config) -> Outcome<BTreeSet<PathBuf>> {
     let prefix = prefix(git, config);
     let files = git.tracked_files(&prefix).await?;
     Ok(files.into_iter().filter_map(|path| path.strip_prefix(&prefix).map(Path::to_owned).ok()).collect())

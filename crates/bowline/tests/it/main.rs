@@ -1,6 +1,7 @@
 //! The binary, run as people run it: one file a subject.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod adopt;
 mod build;
 mod cli;
 mod config;

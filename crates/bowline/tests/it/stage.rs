@@ -123,6 +123,8 @@ impl Stage {
             let mut one = all[0].take();
             // Each run of the health check is written down, and is a process of its own for a moment.
             one["ExecIDs"] = Value::Null;
+            // The engine tells them in any order.
+            one["Mounts"].as_array_mut().unwrap().sort_by_key(Value::to_string);
             if let Some(health) = one["State"].get_mut("Health") {
                 *health = health["Status"].clone();
             }
