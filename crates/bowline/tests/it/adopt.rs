@@ -238,6 +238,7 @@ async fn while_a_run_has_not_ended_nothing_is_adopted_detached_or_pruned() {
         at: "2026-11-22T10:15:00Z".parse().unwrap(),
         base: Some(0),
         to: Some("v2.0.0-abcdef2".into()),
+        traces: Default::default(),
     };
     documents.begin(lease.authority(), &intent).await.unwrap();
     lease.release().await.unwrap();
