@@ -11,17 +11,20 @@ use serde_json::Value;
 /// What a compose file mentions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mentioned {
-    /// Files and directories, relative to the compose file's directory, without `.` and `..` parts.
+    /// Files and directories, relative to the project's directory, without `.` and `..` parts.
     pub paths: BTreeSet<String>,
-    /// The ones among them that are compose files themselves (`include`, `extends`).
-    pub compose_files: BTreeSet<String>,
-    /// Paths that cannot travel, with the reason: they lead out of the directory, or hold a variable.
+    /// Compose files (`include`, `extends`), each with the directory that the paths in it begin at. They are not among
+    /// the others.
+    pub compose_files: BTreeSet<(String, String)>,
+    /// Paths that cannot travel, with the reason: they lead out of the project's directory, or hold a variable.
     pub left_out: BTreeSet<(String, &'static str)>,
 }
 
-/// Collects the relative paths that a compose file (as parsed YAML) mentions.
-pub fn find(file: &Value) -> Mentioned {
-    let mut mentioned = Mentioned::default();
+/// Collects the relative paths that a compose file (as parsed YAML) mentions. `base` is where they begin, relative to the
+/// project's directory: empty for the files that the project is made of, the directory of their own for included ones and
+/// those that a service extends (Compose Specification, "include" and "extends").
+pub fn find(file: &Value, base: &str) -> Mentioned {
+    let mut mentioned = Finder { base, found: Mentioned::default() };
     for service in values(file, "services") {
         for volume in list(service.get("volumes")) {
             let source = match volume {
@@ -37,19 +40,31 @@ pub fn find(file: &Value) -> Mentioned {
             mentioned.add_any(env_file.get("path").unwrap_or(env_file));
         }
         if let Some(file) = service.pointer("/extends/file").and_then(Value::as_str) {
-            mentioned.add_compose_file(file);
+            mentioned.add_compose_file(file, parent(file));
         }
     }
     for config in values(file, "configs") {
         mentioned.add_any(config.get("file").unwrap_or(&Value::Null));
     }
     for include in list(file.get("include")) {
-        for path in list(Some(include.get("path").unwrap_or(include))) {
-            path.as_str().into_iter().for_each(|path| mentioned.add_compose_file(path));
-        }
+        let paths = list(Some(include.get("path").unwrap_or(include)));
+        let paths: Vec<&str> = paths.into_iter().filter_map(Value::as_str).collect();
+        let own = include.get("project_directory").and_then(Value::as_str);
+        let base = own.unwrap_or_else(|| paths.first().map_or("", |path| parent(path)));
+        paths.iter().for_each(|path| mentioned.add_compose_file(path, base));
         list(include.get("env_file")).into_iter().for_each(|path| mentioned.add_any(path));
     }
-    mentioned
+    mentioned.found
+}
+
+/// The directory of a path as it is written.
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(directory, _)| directory)
+}
+
+struct Finder<'b> {
+    base: &'b str,
+    found: Mentioned,
 }
 
 fn values<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
@@ -64,28 +79,39 @@ fn list(value: Option<&Value>) -> Vec<&Value> {
     }
 }
 
-impl Mentioned {
+impl Finder<'_> {
     fn add_any(&mut self, value: &Value) {
         value.as_str().into_iter().for_each(|path| self.add(path));
     }
 
-    fn add_compose_file(&mut self, path: &str) {
-        self.add(path);
-        self.compose_files.extend(normalise(path).ok());
+    fn add_compose_file(&mut self, path: &str, base: &str) {
+        // An absolute directory is the host's own business; what lies there is not looked for.
+        let base = if base.is_empty() { Ok(self.base.to_owned()) } else { normalise(self.base, base) };
+        if let Some(path) = self.place(path) {
+            self.found.compose_files.insert((path, base.unwrap_or_default()));
+        }
     }
 
     fn add(&mut self, path: &str) {
-        match normalise(path) {
-            Ok(path) => drop(self.paths.insert(path)),
+        let path = self.place(path);
+        self.found.paths.extend(path);
+    }
+
+    fn place(&mut self, path: &str) -> Option<String> {
+        match normalise(self.base, path) {
+            Ok(path) => Some(path),
             // An absolute path is the host's own business.
-            Err(None) => {}
-            Err(Some(why)) => drop(self.left_out.insert((path.to_owned(), why))),
+            Err(None) => None,
+            Err(Some(why)) => {
+                self.found.left_out.insert((path.to_owned(), why));
+                None
+            }
         }
     }
 }
 
-/// `./a/../b` as `b`; nothing for what is not relative.
-fn normalise(path: &str) -> Result<String, Option<&'static str>> {
+/// `./a/../b` as `b`, below the base; nothing for what is not relative.
+fn normalise(base: &str, path: &str) -> Result<String, Option<&'static str>> {
     if path.is_empty() || path.starts_with(['/', '~']) {
         return Err(None);
     }
@@ -93,11 +119,11 @@ fn normalise(path: &str) -> Result<String, Option<&'static str>> {
         return Err(Some("its path holds a variable"));
     }
     let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
+    for part in base.split('/').chain(path.split('/')) {
         match part {
             "" | "." => {}
             ".." if parts.pop().is_none() => {
-                return Err(Some("it lies outside of the compose file's directory"));
+                return Err(Some("it lies outside of the project's directory"));
             }
             ".." => {}
             part => parts.push(part),
@@ -122,26 +148,30 @@ mod tests {
             "configs": {"c": {"file": "./c.conf"}},
             "secrets": {"s": {"file": "./s.secret"}}
         });
-        let found = find(&file);
+        let found = find(&file, "");
         let paths: Vec<_> = found.paths.iter().map(String::as_str).collect();
-        assert_eq!(
-            paths,
-            [
-                "a.env",
-                "a.yaml",
-                "b.env",
-                "b.yaml",
-                "base.yaml",
-                "c.conf",
-                "c.env",
-                "conf",
-                "more.yaml",
-                "t",
-                "x.env"
-            ]
-        );
-        assert_eq!(found.compose_files.len(), 4);
+        assert_eq!(paths, ["a.env", "b.env", "c.conf", "c.env", "conf", "t", "x.env"]);
+        let files: Vec<_> = found.compose_files.iter().map(|(file, _)| file.as_str()).collect();
+        assert_eq!(files, ["a.yaml", "b.yaml", "base.yaml", "more.yaml"]);
         assert_eq!(found.left_out.len(), 2);
+    }
+
+    #[test]
+    fn paths_of_other_compose_files_begin_where_those_lie() {
+        let file = serde_json::json!({
+            "include": ["deep/more.yaml", {"path": "../x/y.yaml", "project_directory": ".."}],
+            "services": {"a": {"volumes": ["./conf:/conf", "../top:/top", "../../out:/out"]},
+                "b": {"extends": {"file": "deep/base.yaml", "service": "x"}}}
+        });
+        let found = find(&file, "sub");
+        let paths: Vec<_> = found.paths.iter().map(String::as_str).collect();
+        assert_eq!(paths, ["sub/conf", "top"]);
+        let files: Vec<_> = found.compose_files.iter().map(|(f, base)| (f.as_str(), base.as_str())).collect();
+        assert_eq!(
+            files,
+            [("sub/deep/base.yaml", "sub/deep"), ("sub/deep/more.yaml", "sub/deep"), ("x/y.yaml", "")]
+        );
+        assert_eq!(found.left_out.len(), 1);
     }
 
     #[test]
@@ -149,7 +179,7 @@ mod tests {
         for odd in
             [serde_json::json!(null), serde_json::json!([1]), serde_json::json!({"services": {"a": null}})]
         {
-            assert_eq!(find(&odd), Mentioned::default());
+            assert_eq!(find(&odd, ""), Mentioned::default());
         }
     }
 }

@@ -12,11 +12,13 @@ use super::archive::{self, Release};
 use super::depot::Depot;
 use super::host::with_hint;
 use super::release::has_healthcheck;
+use super::release::tracked_files;
 use super::spec;
 use crate::build::image::open_cache;
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Failure, Outcome};
+use crate::git::Git;
 
 /// Finds the release of this version, or the newest. Versions are compared whole: `5.0.2` never means `5.0.21`.
 ///
@@ -116,7 +118,12 @@ async fn foreign(
         };
         images.insert(service.clone(), image);
     }
-    let collected = spec::collect(config, &Default::default())?;
+    // Outside of a repository nothing is known to be tracked: the compose files alone travel.
+    let tracked = match Git::open(&config.directory).await {
+        Ok(git) => tracked_files(&git, config).await?,
+        Err(_) => Default::default(),
+    };
+    let collected = spec::collect(config, &tracked)?;
     let record = Record {
         format: FORMAT,
         project: config.project.clone(),

@@ -38,16 +38,25 @@ pub fn collect(config: &Config, tracked: &BTreeSet<PathBuf>) -> Outcome<Collecte
     for target in config.targets.values() {
         let Target::Compose(target) = target else { continue };
         let directory = project_directory(&target.files);
-        let mut open: Vec<String> = target.files.iter().rev().cloned().collect();
+        for file in &target.files {
+            if !tracked.is_empty() && !tracked.contains(Path::new(file)) {
+                let text = format!("{file} travels with the release although git does not track it");
+                collected.warnings.push(text);
+            }
+        }
+        // Each with the directory, below the project's, that its paths begin at.
+        let mut open: Vec<(String, String)> =
+            target.files.iter().rev().map(|file| (file.clone(), String::new())).collect();
         let mut seen = BTreeSet::new();
-        while let Some(file) = open.pop() {
-            if !seen.insert(file.clone()) {
+        while let Some((file, base)) = open.pop() {
+            if !seen.insert((file.clone(), base.clone())) {
                 continue;
             }
             collected.add_compose_file(config, &directory, &file)?;
-            open.extend(collected.add_mentioned(config, &directory, &file, tracked)?);
+            open.extend(collected.add_mentioned(config, &directory, (&file, &base), tracked)?);
         }
     }
+    collected.warnings.dedup();
     let size: usize = collected.spec.files.values().map(|file| file.content.len()).sum();
     if size > LARGEST_SPEC {
         let failure = format!("the compose files and what they mount have {} MiB", size >> 20);
@@ -88,14 +97,14 @@ impl Collected {
         &mut self,
         config: &Config,
         directory: &str,
-        file: &str,
+        (file, base): (&str, &str),
         tracked: &BTreeSet<PathBuf>,
-    ) -> Outcome<Vec<String>> {
+    ) -> Outcome<Vec<(String, String)>> {
         let text = self.spec.text(file).unwrap_or_default();
         let value: serde_json::Value = serde_saphyr::from_str(text).map_err(|error| {
             Failure::invalid(format!("reading the compose file {file}")).since(error.to_string())
         })?;
-        let mentioned = mention::find(&value);
+        let mentioned = mention::find(&value, base);
         for (path, why) in &mentioned.left_out {
             self.warnings
                 .push(format!("{file} mentions {path}, which does not travel with the release: {why}"));
@@ -107,8 +116,19 @@ impl Collected {
                 self.add_file(&config.directory, found)?;
             }
         }
-        let more = mentioned.compose_files.iter().map(|path| below(path).to_string_lossy().into_owned());
-        Ok(more.collect())
+        let mut more = Vec::new();
+        for (path, base) in mentioned.compose_files {
+            let at = below(&path);
+            if tracked.is_empty() || tracked.contains(&at) {
+                more.push((at.to_string_lossy().into_owned(), base));
+            } else {
+                // What git does not track belongs to the host, secrets above all.
+                let text =
+                    format!("{file} includes {path}, which git does not track: it must be on the target");
+                self.warnings.push(text);
+            }
+        }
+        Ok(more)
     }
 
     fn add_file(&mut self, root: &Path, relative: &Path) -> Outcome<()> {
@@ -171,6 +191,34 @@ mod tests {
             below.files.keys().map(String::as_str).collect::<Vec<_>>(),
             ["compose.yaml", "conf/a.conf"]
         );
+    }
+
+    #[test]
+    fn included_files_bring_what_lies_beside_them_unless_git_ignores_them() {
+        let yaml = "include: [sub/more.yaml, secret.yaml]\nservices: {a: {image: a}}\n";
+        let files = [
+            ("bowline.toml", TOML),
+            ("deploy/compose.yaml", yaml),
+            ("deploy/secret.yaml", "services: {}"),
+            ("deploy/sub/more.yaml", "services: {b: {volumes: ['./conf:/conf', '../top:/top']}}"),
+            ("deploy/sub/conf/b.conf", "b"),
+            ("deploy/top/t.conf", "t"),
+        ];
+        let tracked: Vec<&str> =
+            files.iter().map(|(path, _)| *path).filter(|path| !path.contains("secret")).collect();
+        let collected = collect_from(&files, &tracked).unwrap();
+        let paths: Vec<_> = collected.spec.files.keys().map(String::as_str).collect();
+        assert_eq!(
+            paths,
+            [
+                "bowline.toml",
+                "deploy/compose.yaml",
+                "deploy/sub/conf/b.conf",
+                "deploy/sub/more.yaml",
+                "deploy/top/t.conf"
+            ]
+        );
+        assert_eq!(collected.warnings.len(), 1, "{:?}", collected.warnings);
     }
 
     #[test]
