@@ -78,12 +78,33 @@ pub async fn serve_with(
     limits: Limits,
     shutdown: impl Future,
 ) -> io::Result<()> {
+    accept_all(listener, store, limits, false, shutdown).await
+}
+
+/// [`serve`] for those who pull: nothing can be changed through this listener. It stands beside one that keeps the
+/// store tidy.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_reading(listener: TcpListener, store: Store, shutdown: impl Future) -> io::Result<()> {
+    accept_all(listener, store, Limits::default(), true, shutdown).await
+}
+
+async fn accept_all(
+    listener: TcpListener,
+    store: Store,
+    limits: Limits,
+    reading: bool,
+    shutdown: impl Future,
+) -> io::Result<()> {
     let local = listener.local_addr()?.ip().to_canonical().is_loopback();
     let uploads = Uploads::new(limits.uploads);
-    let registry = Registry { store, uploads, limits: limits.clone(), local };
+    let registry = Registry { store, uploads, limits: limits.clone(), local, reading };
     let graceful = GracefulShutdown::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(sweep(registry.clone()));
+    if !reading {
+        tasks.spawn(sweep(registry.clone()));
+    }
     let room = Arc::new(Semaphore::new(limits.connections));
     tokio::pin!(shutdown);
     loop {

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -38,8 +39,9 @@ impl Recorder {
         let run = RunId::new(clock::now(), rand::random());
         let directory = state_directory().join("runs");
         let path = directory.join(format!("{run}.jsonl"));
-        let file = std::fs::create_dir_all(&directory)
-            .and_then(|()| OpenOptions::new().create_new(true).append(true).open(&path))
+        // What services wrote last is in it: nobody else is to read that.
+        let file = make_private(&directory)
+            .and_then(|()| OpenOptions::new().create_new(true).append(true).mode(0o600).open(&path))
             .attempt(|| format!("opening the record of this run, {}", path.display()))?;
         let inner = Inner { file, seq: 0, phases: Vec::new(), timeline: Timeline::default(), ui: ui.clone() };
         Ok(Self { inner: Arc::new(Mutex::new(inner)), run, started: Instant::now() })
@@ -129,10 +131,19 @@ pub fn cache_directory() -> PathBuf {
     place("BOWLINE_CACHE", "XDG_CACHE_HOME", ".cache")
 }
 
+/// Makes a directory, and those above it, that only its owner can enter.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_private(directory: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
 fn place(own: &str, xdg: &str, below_home: &str) -> PathBuf {
     let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     path(own)
         .or_else(|| path(xdg).map(|base| base.join("bowline")))
         .or_else(|| path("HOME").map(|home| home.join(below_home).join("bowline")))
-        .unwrap_or_else(|| Path::new("/var/tmp/bowline").to_owned())
+        // Without a home: one for each user.
+        .unwrap_or_else(|| format!("/var/tmp/bowline-{}", rustix::process::geteuid().as_raw()).into())
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bowline_core::digest::Digest;
-use bowline_registry::Limits;
+use bowline_registry::{Limits, Store, serve_reading};
 use bowline_testkit::skip::{is_root, skip};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::served::{Served, code, header};
@@ -178,4 +178,27 @@ async fn a_full_disk_refuses_what_does_not_fit_and_keeps_what_is_there() {
     let stored = served.send("GET", "/v2/a/manifests/fits").await.text().await.unwrap();
     assert_eq!(stored, manifest.to_string());
     drop(served.stop().await);
+}
+
+#[tokio::test]
+async fn a_listener_for_reading_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = serve_reading(listener, store, std::future::pending::<()>());
+    let client = reqwest::Client::new();
+    let talk = async {
+        for (method, path, code) in [
+            ("GET", "/v2/", 200),
+            ("POST", "/v2/a/blobs/uploads/", 405),
+            ("PUT", "/v2/a/manifests/v1", 405),
+            ("DELETE", "/v2/a/manifests/v1", 405),
+        ] {
+            let method = method.parse().unwrap();
+            let answer = client.request(method, format!("http://{address}{path}")).send().await.unwrap();
+            assert_eq!(answer.status(), code, "{path}");
+        }
+    };
+    tokio::select! { ended = serving => panic!("{ended:?}"), () = talk => {} }
 }

@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anstyle::{AnsiColor, Style};
 
 use crate::error::{Attempt, Outcome};
+use crate::record::make_private;
 use crate::ui::{Ui, printable};
 
 /// How many lines a failure shows.
@@ -62,7 +64,9 @@ impl Output {
     /// # Errors
     /// When it cannot be made.
     pub fn open(ui: &Ui, prefix: &Prefix, path: &Path) -> Outcome<Self> {
-        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| File::create(path));
+        let mut options = File::options();
+        options.create(true).write(true).truncate(true).mode(0o600);
+        let made = path.parent().map_or(Ok(()), make_private).and_then(|()| options.open(path));
         let log = made.attempt(|| format!("opening the build log {}", path.display()))?;
         Ok(Self {
             ui: ui.clone(),

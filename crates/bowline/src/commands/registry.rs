@@ -10,6 +10,7 @@ use crate::cli::Context;
 use crate::error::{Attempt, Failure, Outcome};
 use crate::operation::Cancel;
 use crate::operation::depot::{announce, directory};
+use crate::record::make_private;
 
 /// What to do with the embedded registry.
 #[derive(Debug, Args)]
@@ -42,7 +43,7 @@ pub async fn run(context: &Context, args: RegistryArgs) -> Outcome<()> {
         Failure::invalid(format!("serving the registry on {listen}")).because(&error).hint(error.hint())
     })?;
     let path = directory();
-    std::fs::create_dir_all(&path).attempt(|| format!("making {}", path.display()))?;
+    make_private(&path).attempt(|| format!("making {}", path.display()))?;
     let store = Store::open(&path).map_err(|error| {
         Failure::failed(format!("opening {}", path.display())).because(&error).hint(error.hint())
     })?;

@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use bowline_core::reference::Repository;
 use bowline_oci::credential::Credentials;
 use bowline_oci::registry::{Client, Options};
-use bowline_registry::{OpenError, Store, serve};
+use bowline_registry::{OpenError, Store, serve, serve_reading};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
 use super::host::{Host, with_hint};
 use crate::config::Config;
 use crate::error::{Attempt, Failure, FailureKind, Outcome};
-use crate::record::state_directory;
+use crate::record::{make_private, state_directory};
 
 /// The host name in names that exist on hosts only; nothing is pulled by it.
 pub const LOCAL: &str = "bowline.local";
@@ -38,18 +38,32 @@ pub struct Depot {
     /// The embedded registry's port, where it is the one.
     port: Option<u16>,
     /// Keeps the embedded registry up, where this process runs it.
-    _serving: Option<Serving>,
+    serving: Option<Serving>,
 }
 
 struct Serving {
-    _stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    store: Store,
+    tasks: Mutex<JoinSet<()>>,
 }
 
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.task.abort();
+impl Serving {
+    /// Another way in, for a far host: what is reachable there by whoever is on that host must not be changed there.
+    async fn open_for_reading(&self) -> Outcome<u16> {
+        let (listener, port) = listen().await?;
+        let serving = serve_reading(listener, self.store.clone(), std::future::pending::<()>());
+        self.tasks.lock().await.spawn(async move {
+            let _ = serving.await;
+        });
+        Ok(port)
     }
+}
+
+async fn listen() -> Outcome<(TcpListener, u16)> {
+    let attempt = || "serving the embedded registry".to_owned();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = TcpListener::bind(address).await.attempt(attempt)?;
+    let port = listener.local_addr().attempt(attempt)?.port();
+    Ok((listener, port))
 }
 
 /// Where the embedded registry keeps its content.
@@ -75,11 +89,11 @@ impl Depot {
             .attempt(|| "preparing to talk to registries".into())?;
         if let Some(repository) = &config.repository {
             let repository = repository.clone();
-            return Ok(Self { client, repository, kept_as, credentials, port: None, _serving: None });
+            return Ok(Self { client, repository, kept_as, credentials, port: None, serving: None });
         }
         let (port, serving) = open_embedded().await?;
         let repository = Repository { registry: format!("127.0.0.1:{port}"), name: config.project.clone() };
-        Ok(Self { client, repository, kept_as, credentials, port: Some(port), _serving: serving })
+        Ok(Self { client, repository, kept_as, credentials, port: Some(port), serving })
     }
 
     /// The repository as a host reaches it, and whether that name is good for this run only.
@@ -87,7 +101,10 @@ impl Depot {
     /// # Errors
     /// When the way back to this machine cannot be opened.
     pub async fn seen_from(&self, host: &Host) -> Outcome<(Repository, bool)> {
-        let Some(port) = self.port else { return Ok((self.repository.clone(), false)) };
+        let Some(mut port) = self.port else { return Ok((self.repository.clone(), false)) };
+        if let Some(serving) = self.serving.as_ref().filter(|_| host.connection.is_far()) {
+            port = serving.open_for_reading().await?;
+        }
         let there = host.connection.forward_back(port).await.map_err(|error| {
             let failure = format!("opening a way from {} to the registry on this machine", host.target);
             with_hint(Failure::new(FailureKind::Unreachable, failure).because(&error), error.hint())
@@ -100,22 +117,20 @@ impl Depot {
 async fn open_embedded() -> Outcome<(u16, Option<Serving>)> {
     let path = directory();
     let opened = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&path).ok();
+        make_private(&path).ok();
         Store::open(&path)
     });
     match opened.await.attempt(|| "opening the embedded registry".into())? {
         Ok(store) => {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let listener =
-                TcpListener::bind(address).await.attempt(|| "serving the embedded registry".into())?;
-            let port = listener.local_addr().attempt(|| "serving the embedded registry".into())?.port();
+            let (listener, port) = listen().await?;
             announce(port)?;
-            let (stop, stopped) = oneshot::channel::<()>();
-            let task = tokio::spawn(async move {
-                // Its end is the end of this run: whoever needed it has failed or is done.
-                let _ = serve(listener, store, stopped).await;
+            let serving = serve(listener, store.clone(), std::future::pending::<()>());
+            // Its end is the end of this run: whoever needed it has failed or is done.
+            let mut tasks = JoinSet::new();
+            tasks.spawn(async move {
+                let _ = serving.await;
             });
-            Ok((port, Some(Serving { _stop: stop, task })))
+            Ok((port, Some(Serving { store, tasks: Mutex::new(tasks) })))
         }
         Err(OpenError::InUse { .. }) => Ok((announced().await?, None)),
         Err(error) => {

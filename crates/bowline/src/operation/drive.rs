@@ -40,7 +40,8 @@ impl Cancel {
             loop {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
                 if asked {
-                    std::process::abort();
+                    // Not by a signal: a core file would hold the logins of registries.
+                    std::process::exit(130);
                 }
                 asked = true;
                 ui.warn(answer);
