@@ -196,11 +196,37 @@ impl Applier {
             let recreate = if replace { Recreate::Always } else { Recreate::Never };
             let up = Up { services, recreate, start: true, timeout };
             match self.project.up(self.authority(), &up).await {
-                Ok(_) => outcomes.extend(batch.iter().map(|step| (step.id.clone(), Ok(())))),
+                Ok(_) => outcomes.extend(self.confirm(&batch).await),
                 Err(error) => outcomes.extend(self.blame(&batch, &error).await),
             }
         }
         outcomes
+    }
+
+    /// Compose starts what the image's name means at that moment. Another project that calls its image the same may
+    /// have moved the name since it was given.
+    async fn confirm(&self, batch: &[&&Step<Action>]) -> Vec<(StepId, Result<(), Cause>)> {
+        let services: BTreeSet<String> = batch.iter().map(|step| step.subject.clone()).collect();
+        let there = match self.containers(&services).await {
+            Ok(there) => there,
+            Err(error) => {
+                let cause = Cause::new(chain(&error));
+                return batch.iter().map(|step| (step.id.clone(), Err(cause.clone()))).collect();
+            }
+        };
+        let confirmed = |step: &Step<Action>| {
+            let Some(service) = self.desired.services.get(&step.subject) else { return Ok(()) };
+            let Some(image) = &service.image else { return Ok(()) };
+            let own = there.iter().filter(|there| there.service == step.subject && !there.one_off);
+            match own.into_iter().find(|there| !image.is(&there.image)) {
+                None => Ok(()),
+                Some(other) => Err(Cause::new(format!(
+                    "{} was started from another image: somebody else moved the name {}",
+                    other.name, service.image_name
+                ))),
+            }
+        };
+        batch.iter().map(|step| (step.id.clone(), confirmed(step))).collect()
     }
 
     /// Compose stops at the first service that cannot be started, and does not say which. The one whose container

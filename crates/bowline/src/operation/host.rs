@@ -39,11 +39,28 @@ pub struct Host {
 /// When there is no such target, or it is a cluster.
 pub fn compose_target<'c>(config: &'c Config, name: &str) -> Outcome<&'c ComposeTarget> {
     match config.target(name)? {
-        Target::Compose(target) => Ok(target),
+        Target::Compose(target) => match twin(config, target) {
+            None => Ok(target),
+            Some(twin) => Err(Failure::invalid(format!("{name} and {twin} are one project on one host"))
+                .since("each would replace what the other deployed")
+                .hint(format!("give one of them another project: `project = \"…\"` in [targets.{name}]"))),
+        },
         Target::Kubernetes(_) => Err(Failure::invalid(format!("{name} is a Kubernetes cluster"))
             .since("this version of Bowline deploys to Docker hosts")
             .hint("name a target with `compose = …`")),
     }
+}
+
+/// Another target of the same project on the same host.
+fn twin<'c>(config: &'c Config, target: &ComposeTarget) -> Option<&'c str> {
+    let project = |target: &ComposeTarget| target.project.clone().unwrap_or_else(|| config.project.clone());
+    config.targets.values().find_map(|other| match other {
+        Target::Compose(other) => {
+            (other.name != target.name && other.host == target.host && project(other) == project(target))
+                .then_some(other.name.as_str())
+        }
+        Target::Kubernetes(_) => None,
+    })
 }
 
 impl Host {
@@ -168,5 +185,20 @@ pub fn with_hint(failure: Failure, hint: Option<String>) -> Failure {
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_targets_are_not_one_project_on_one_host() {
+        let text = "[project]\nname = \"chat\"\n[services.a]\n[targets.stage]\ncompose = \"c.yaml\"\n[targets.box]\ncompose = \"c.yaml\"\n[targets.far]\ncompose = \"c.yaml\"\nhost = \"ssh://box\"\n";
+        let config = Config::parse(text, std::path::Path::new(".")).unwrap();
+        let failure = compose_target(&config, "box").unwrap_err();
+        assert_eq!(failure.kind.code(), 2);
+        assert!(failure.message.contains("box and stage"), "{failure}");
+        assert!(compose_target(&config, "far").is_ok());
     }
 }

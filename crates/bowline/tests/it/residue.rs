@@ -1,5 +1,7 @@
 //! What a release brings besides images, and what is left of it when it goes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::stage::{Stage, said};
 
 const TOML: &str = "[project]\nname = \"shop\"\n\n[services.web]\ncontext = \"web\"\nimages = [\"shop-web\"]\n\nTARGETS\nsettle = \"1s\"\nstart = \"20s\"\nrestarts = 0\n";
@@ -68,4 +70,26 @@ fn what_a_failed_release_brought_goes_with_it_and_a_renamed_service_keeps_its_po
     run(&stage, &["rollback", "far", &two], 0);
     assert_eq!(services(&stage), ["extra", "web"]);
     assert!(added.exists());
+}
+
+#[test]
+fn a_name_that_somebody_moves_meanwhile_does_not_start_the_wrong_image() {
+    let Some(stage) = Stage::new("r-moved", TOML, WEB) else { return };
+    stage.repository.write("conf/first.conf", "first");
+    merge(&stage, "one", "", WEB);
+    run(&stage, &["release"], 0);
+    let moving = AtomicBool::new(true);
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while moving.load(Ordering::Relaxed) {
+                stage.host.docker(["tag", "web:1", "shop-web"]);
+            }
+        });
+        let output = stage.bowline(&["deploy", "far"]);
+        moving.store(false, Ordering::Relaxed);
+        output
+    });
+    let (out, error) = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{out}\n{error}");
+    assert!(error.contains("somebody else moved the name"), "{error}");
 }
