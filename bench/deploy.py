@@ -6,6 +6,7 @@ releases are on the host already, so that nothing is pulled; where something is,
 network namespace with an engine and an SSH server of its own; SSH leads through a proxy that delays."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class Host:
 
     def __init__(self, place, hint):
         self.name = f"bench-{hint}-{place.root.name.rsplit('-')[-1]}"
-        printed = run([LAB, "up", self.name])
+        printed = run([LAB, "up", self.name, "--owner", os.getpid()])
         place.endings.append(lambda: run([LAB, "down", self.name]))
         self.variables = dict(line.split("=", 1) for line in printed.splitlines())
 

@@ -3,6 +3,7 @@
 import argparse
 import os
 import platform
+import signal
 import sys
 
 import binary
@@ -28,11 +29,16 @@ def main():
         parser.error(f"there is no suite {', '.join(sorted(unknown))}; there are images, deploy and binary")
     say(f"{os.cpu_count()} processors, Linux {platform.release()}, load {os.getloadavg()[0]:.1f}")
     report = Report()
+    # Being told to stop is no reason to leave engines behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with Place(arguments.bowline, arguments.keep) as place:
-        if "images" in suites:
-            images.measure(place, report, arguments.runs or 3)
-        if "deploy" in suites:
-            deploy.measure(place, report, arguments.runs or 5)
+        for suite, measure, runs in (("images", images.measure, 3), ("deploy", deploy.measure, 5)):
+            if suite not in suites:
+                continue
+            if os.geteuid() == 0:
+                measure(place, report, arguments.runs or runs)
+            else:
+                report.skip(suite, "all", "engines of our own need root")
         binary.measure(place, report, arguments.build)
     report.print(arguments.json)
     flags = "".join(f" --{name}" for name in ("json", "build") if getattr(arguments, name))

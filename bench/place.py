@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from report import say
+
 
 class Place:
     """A scratch directory and everything that was started in it; leaving it stops and deletes all of that."""
@@ -24,7 +26,10 @@ class Place:
 
     def __exit__(self, *_):
         for ending in reversed(self.endings):
-            ending()
+            try:
+                ending()
+            except (OSError, RuntimeError) as error:
+                say(f"cleaning up: {error}")
         if not self.keep:
             shutil.rmtree(self.root, ignore_errors=True)
 
