@@ -68,6 +68,8 @@ pub enum Verb {
     Lock(commands::lock::LockArgs),
     /// Give a target back to plain Compose
     Detach(commands::detach::DetachArgs),
+    /// Check tools, access, clocks, disk and credentials; each finding with its remedy
+    Doctor(commands::doctor::DoctorArgs),
     /// Print the completion script for a shell
     Completions(commands::completions::CompletionsArgs),
     /// Say which version comes next and why; write nothing
@@ -124,6 +126,7 @@ fn dispatch(context: &Context, verb: Verb) -> Outcome<ExitCode> {
         Verb::Registry(args) => wait(commands::registry::run(context, args)),
         Verb::Adopt(args) => wait(commands::adopt::run(context, args)),
         Verb::Detach(args) => wait(commands::detach::run(context, args)),
+        Verb::Doctor(args) => return wait(commands::doctor::run(context, args)),
         Verb::Status(args) => return wait(commands::status::run(context, args)),
         Verb::History(args) => wait(commands::history::run(context, args)),
         Verb::Logs(args) => wait(commands::logs::run(context, args)),

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod deploy;
 pub mod detach;
 pub mod diff;
+pub mod doctor;
 pub mod history;
 pub mod init;
 pub mod lock;

@@ -10,6 +10,7 @@ pub mod deploy;
 pub mod depot;
 pub mod detach;
 pub mod diff;
+pub mod doctor;
 mod drive;
 pub mod goal;
 pub mod history;

@@ -5,6 +5,7 @@ mod adopt;
 mod build;
 mod cli;
 mod config;
+mod doctor;
 mod git;
 mod gradle;
 mod init;
