@@ -13,6 +13,9 @@ use crate::registry::{Client, RegistryError, Tick};
 use crate::store::{Store, StoreError};
 use crate::tree::{self, Tree, TreeError};
 
+/// The largest config that is read into memory, in bytes.
+const CONFIG_LIMIT: u64 = 8 << 20;
+
 /// An image of a registry.
 #[derive(Debug, Clone)]
 pub struct Pulled {
@@ -131,10 +134,14 @@ pub async fn pull(
             }
         }
     };
+    if manifest.config.size > CONFIG_LIMIT {
+        let problem = format!("has a config of {} bytes", manifest.config.size);
+        return Err(PullError::Layers { reference: name, problem });
+    }
     if !store.has(&manifest.config.digest, manifest.config.size) {
         let quiet: Tick = std::sync::Arc::new(|_| {});
         client
-            .pull_blob(&reference.repository, &manifest.config.digest, store, &quiet)
+            .pull_blob(&reference.repository, (&manifest.config.digest, manifest.config.size), store, &quiet)
             .await
             .map_err(failed)?;
     }
@@ -209,7 +216,8 @@ impl Pulled {
                         return Err(odd("has zstd-compressed layers".into()));
                     }
                     if !store.has(&layer.digest, layer.size) {
-                        let fetched = client.pull_blob(&self.repository, &layer.digest, store, tick).await;
+                        let blob = (&layer.digest, layer.size);
+                        let fetched = client.pull_blob(&self.repository, blob, store, tick).await;
                         fetched.map_err(|source| PullError::Registry { reference: reference(), source })?;
                     }
                 }

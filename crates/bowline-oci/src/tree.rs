@@ -9,6 +9,7 @@ use std::io::Read;
 
 use bowline_core::digest::Digest;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::store::{Store, StoreError};
 
@@ -214,18 +215,56 @@ pub fn index(store: &Store, digest: &Digest, diff_id: &Digest) -> Result<Vec<Cha
     let mut file = std::io::BufReader::new(store.open_blob(digest).map_err(TreeError::Store)?);
     let head = std::io::BufRead::fill_buf(&mut file).map_err(archive)?;
     let changes = if head.starts_with(&[0x1f, 0x8b]) {
-        read(flate2::bufread::MultiGzDecoder::new(file))
+        read_verified(flate2::bufread::MultiGzDecoder::new(file), diff_id)
     } else {
-        read(file)
+        read_verified(file, diff_id)
     };
     let changes = changes.map_err(archive)?;
     store.remember("tree", diff_id, &changes);
     Ok(changes)
 }
 
+/// As [`read`], of an archive that has this digest. What is remembered under it counts for every image that names it:
+/// one that names another's must not decide what is in that.
+fn read_verified(archive: impl Read, diff_id: &Digest) -> std::io::Result<Vec<Change>> {
+    let mut archive = Hashing { archive, hash: Sha256::new() };
+    let changes = read(&mut archive)?;
+    // Archives end with blocks that nobody needs to read; they count.
+    std::io::copy(&mut archive, &mut std::io::sink())?;
+    if Digest::from_bytes(archive.hash.finalize().into()) != *diff_id {
+        return Err(std::io::Error::other(format!("it is not {}, as the image says", diff_id.short())));
+    }
+    Ok(changes)
+}
+
+struct Hashing<R> {
+    archive: R,
+    hash: Sha256,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.archive.read(buffer)?;
+        self.hash.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_layer_under_anothers_name_is_refused() {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1);
+        archive.append_data(&mut header, "a", &b"x"[..]).unwrap();
+        let bytes = archive.into_inner().unwrap();
+        assert_eq!(read_verified(bytes.as_slice(), &Digest::of(&bytes)).unwrap().len(), 1);
+        let error = read_verified(bytes.as_slice(), &Digest::of(b"debian")).unwrap_err();
+        assert!(error.to_string().contains("as the image says"), "{error}");
+    }
 
     fn node(kind: NodeKind) -> Node {
         Node { kind, mode: 0o755, uid: 0, gid: 0 }

@@ -115,11 +115,12 @@ impl Client {
         }
     }
 
-    /// Fetches a blob into the store, verified. A line that is cut is taken up again where it broke.
+    /// Fetches a blob of a known size, in bytes, into the store, verified. A line that is cut is taken up again where
+    /// it broke; a registry that sends more is not listened to.
     pub async fn pull_blob(
         &self,
         repository: &Repository,
-        digest: &Digest,
+        (digest, size): (&Digest, u64),
         store: &Store,
         tick: &Tick,
     ) -> Result<(), RegistryError> {
@@ -130,7 +131,7 @@ impl Client {
         let mut have = 0;
         let mut retry = Retry::within(self.patience);
         loop {
-            match self.pull_from(repository, digest, &mut writer, &mut have, tick).await {
+            match self.pull_from(repository, (digest, size), &mut writer, &mut have, tick).await {
                 Ok(()) => break,
                 Err(error) if error.is_passing() && retry.pause(None).await => {}
                 Err(error) => return Err(error),
@@ -142,7 +143,7 @@ impl Client {
     async fn pull_from(
         &self,
         repository: &Repository,
-        digest: &Digest,
+        (digest, size): (&Digest, u64),
         writer: &mut impl std::io::Write,
         have: &mut u64,
         tick: &Tick,
@@ -160,6 +161,9 @@ impl Client {
             let dropped = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
             skip -= dropped as u64;
             let fresh = chunk.slice(dropped..);
+            if *have + fresh.len() as u64 > size {
+                return Err(call.protocol(&format!("sends more than the {size} bytes that the blob has")));
+            }
             writer.write_all(&fresh).map_err(|source| RegistryError::Store {
                 doing: call.doing.clone(),
                 source: StoreError::Io { doing: "write", path: "a blob".into(), source },

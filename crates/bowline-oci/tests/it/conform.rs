@@ -89,7 +89,10 @@ impl Scene {
         for layer in &image.layers {
             if self.store.size(&layer.digest).is_none() {
                 let base = self.registry.repository("base").parse().unwrap();
-                self.client.pull_blob(&base, &layer.digest, &self.store, &unwatched()).await.unwrap();
+                self.client
+                    .pull_blob(&base, (&layer.digest, layer.size), &self.store, &unwatched())
+                    .await
+                    .unwrap();
             }
             let blob = self.store.open_blob(&layer.digest).unwrap();
             let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(blob));

@@ -113,19 +113,24 @@ async fn a_download_that_is_cut_goes_on_and_one_that_lies_is_refused() {
     scene.push(&client(), 2 << 20).await.unwrap();
     let image = image_of(&scene.store, scene.home.path(), &noise(2 << 20, 7));
     let target = repository(&format!("{}/chat", scene.proxy.address()));
-    let layer = image.layers[0].digest;
+    let (layer, size) = (image.layers[0].digest, image.layers[0].size);
     let other = Store::open(&scene.home.path().join("other")).unwrap();
     scene.proxy.add(Rule::on("GET", "/blobs/", Fault::CutAnswerAfter(1 << 20)).times(1));
     let tick = bowline_oci::build::unwatched();
-    patient(20).pull_blob(&target, &layer, &other, &tick).await.unwrap();
+    patient(20).pull_blob(&target, (&layer, size), &other, &tick).await.unwrap();
     assert_eq!(other.size(&layer), Some(image.layers[0].size));
 
     let lie = Fault::Answer { status: 200, headers: Vec::new(), body: "something else".into() };
     scene.proxy.add(Rule::on("GET", "/blobs/", lie));
     let third = Store::open(&scene.home.path().join("third")).unwrap();
-    let error = client().pull_blob(&target, &layer, &third, &tick).await.unwrap_err();
+    let error = client().pull_blob(&target, (&layer, size), &third, &tick).await.unwrap_err();
     assert!(chain(&error).contains("cut or changed on the way"), "{}", chain(&error));
     assert_eq!(third.size(&layer), None);
+
+    let endless = Fault::Answer { status: 200, headers: Vec::new(), body: "x".repeat(3 << 20) };
+    scene.proxy.add(Rule::on("GET", "/blobs/", endless));
+    let error = client().pull_blob(&target, (&layer, 1 << 20), &third, &tick).await.unwrap_err();
+    assert!(chain(&error).contains("sends more than"), "{}", chain(&error));
 }
 
 #[tokio::test]
