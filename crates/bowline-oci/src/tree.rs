@@ -259,6 +259,9 @@ mod tests {
         let mut archive = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
         header.set_size(1);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
         archive.append_data(&mut header, "a", &b"x"[..]).unwrap();
         let bytes = archive.into_inner().unwrap();
         assert_eq!(read_verified(bytes.as_slice(), &Digest::of(&bytes)).unwrap().len(), 1);

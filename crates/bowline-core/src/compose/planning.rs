@@ -97,6 +97,7 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Result<Plan<Action>, Plan
     for (name, service) in &desired.services {
         changes.extend(change(observed, name, service, &prepared));
     }
+    give_way(observed, desired, &mut changes);
     let gone = removals(observed, desired, &mut changes, &prepared);
     steps.extend(changes);
     steps.extend(gone);
@@ -327,6 +328,53 @@ fn removals(
         step.after.extend(changed.iter().cloned());
     }
     steps
+}
+
+/// A port or a name that goes from one service to another is given up before it is taken. Where two exchange theirs,
+/// no order helps.
+fn give_way(observed: &Observed, desired: &Desired, changes: &mut [Step<Action>]) {
+    let keeps = |holder: &str, container: &Container, taker: &DesiredService| {
+        let Some(holder) = desired.services.get(holder) else { return false };
+        let port = |port: &u16| {
+            container.ports.contains(port)
+                && holder.model.ports.iter().any(|own| own.published == Some(*port))
+        };
+        taker.model.ports.iter().filter_map(|port| port.published.as_ref()).any(port)
+    };
+    let recreated: Vec<(StepId, String)> = changes
+        .iter()
+        .filter(|step| matches!(step.action, Action::Recreate { .. }))
+        .map(|step| (step.id.clone(), step.subject.clone()))
+        .collect();
+    for (taker_id, taker) in &recreated {
+        let Some(service) = desired.services.get(taker) else { continue };
+        for (holder_id, holder) in recreated.iter().filter(|(_, holder)| holder != taker) {
+            let held = observed
+                .containers_of(holder)
+                .any(|container| is_in_the_way(container, service) && !keeps(holder, container, service));
+            if held
+                && !waits_for(changes, holder_id, taker_id)
+                && let Some(step) = changes.iter_mut().find(|step| step.id == *taker_id)
+            {
+                step.after.insert(holder_id.clone());
+            }
+        }
+    }
+}
+
+/// Whether a step comes after another, on whatever way.
+fn waits_for(steps: &[Step<Action>], step: &StepId, other: &StepId) -> bool {
+    let mut open = vec![step];
+    let mut seen = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        if id == other {
+            return true;
+        }
+        if seen.insert(id) {
+            open.extend(steps.iter().filter(|step| step.id == *id).flat_map(|step| &step.after));
+        }
+    }
+    false
 }
 
 /// Whether a container holds a port of the host, or a name, that a service is to have.

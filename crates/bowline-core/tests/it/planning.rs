@@ -90,3 +90,39 @@ fn a_service_that_got_another_name_frees_its_port_first() {
     recreate:renamed
     ");
 }
+
+/// A world in which `extra` has port 80, and what it is to become: `takers` want the port, `extra` another one.
+fn moved_port(takers: &[&str]) -> (World, bowline_core::compose::desired::Desired) {
+    let mut world = World::default();
+    world.deploy(&release([0, 0, 0], [2, 0, 0]), None);
+    let mut moved = desired(&release([0, 0, 0], [2, 0, 0]));
+    let ports = std::mem::take(&mut moved.services.get_mut("extra").unwrap().model.ports);
+    for name in takers.iter().copied().chain(["extra"]) {
+        let service = moved.services.get_mut(name).unwrap();
+        service.fingerprint = bowline_core::digest::Digest::of(name.as_bytes());
+        if name != "extra" {
+            service.model.ports.clone_from(&ports);
+        }
+    }
+    (world, moved)
+}
+
+#[test]
+fn a_port_is_given_up_before_it_is_taken() {
+    let (world, moved) = moved_port(&["db"]);
+    insta::assert_snapshot!(waves(&plan(&world.observe(), &moved).unwrap()), @r"
+    recreate:extra
+    recreate:db
+    ");
+}
+
+#[test]
+fn a_port_that_goes_to_whom_its_holder_depends_on_makes_no_circle() {
+    let (world, mut moved) = moved_port(&["db"]);
+    let edge = moved.services["api"].model.depends_on["db"];
+    moved.services.get_mut("extra").unwrap().model.depends_on.insert("db".into(), edge);
+    insta::assert_snapshot!(waves(&plan(&world.observe(), &moved).unwrap()), @r"
+    recreate:db
+    recreate:extra
+    ");
+}

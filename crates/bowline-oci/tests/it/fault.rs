@@ -121,7 +121,7 @@ async fn a_download_that_is_cut_goes_on_and_one_that_lies_is_refused() {
     assert_eq!(other.size(&layer), Some(image.layers[0].size));
 
     let lie = Fault::Answer { status: 200, headers: Vec::new(), body: "something else".into() };
-    scene.proxy.add(Rule::on("GET", "/blobs/", lie));
+    scene.proxy.add(Rule::on("GET", "/blobs/", lie).times(1));
     let third = Store::open(&scene.home.path().join("third")).unwrap();
     let error = client().pull_blob(&target, (&layer, size), &third, &tick).await.unwrap_err();
     assert!(chain(&error).contains("cut or changed on the way"), "{}", chain(&error));
