@@ -1,6 +1,7 @@
 """The program itself: how fast it answers, how big it is, how long it takes to build."""
 
 import os
+import resource
 import shutil
 import subprocess
 import time
@@ -28,7 +29,10 @@ def measure(place, report, build):
     command = ["cargo", "build", "--release", "--locked", "--offline", "-p", "bowline", "-j", "2", "--target-dir", target]
     if os.cpu_count() > 2:
         command = ["taskset", "-c", "0,1", *command]
-    begin = time.monotonic()
+    spent = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+    begin, before = time.monotonic(), spent()
     run(command, env=environment)
+    # Tells a slow build from a busy machine.
+    say(f"binary: the build took {(spent() - before) / 60:.1f} minutes of processor time")
     report.add("binary", "clean release build, two cores", "min", [(time.monotonic() - begin) / 60], below=10)
     shutil.rmtree(target)
