@@ -331,12 +331,16 @@ impl Answer {
         }
         let mut response = self.0;
         let mut body = Vec::new();
-        while let Ok(Ok(Some(chunk))) = tokio::time::timeout(Duration::from_secs(5), response.chunk()).await {
-            body.extend_from_slice(&chunk);
-            if body.len() > MESSAGE_LIMIT {
-                break;
+        let read = async {
+            while let Ok(Some(chunk)) = response.chunk().await {
+                body.extend_from_slice(&chunk);
+                if body.len() > MESSAGE_LIMIT {
+                    break;
+                }
             }
-        }
+        };
+        // What came by then says enough, however slowly the rest drips.
+        let _ = tokio::time::timeout(Duration::from_secs(5), read).await;
         let (doing, registry) = (call.doing.clone(), call.registry.to_owned());
         let message = error::message(&body);
         Err(match status {
