@@ -212,11 +212,11 @@ async fn a_refusal_that_drips_is_not_read_to_its_end() {
         }
         std::future::pending::<()>().await;
     };
-    let client = client();
+    let (client, reference) = (client(), target.tagged("v1"));
     let start = Instant::now();
     tokio::select! {
         () = server => {}
-        answer = client.get_manifest(&target.tagged("v1")) => assert!(answer.is_err(), "{answer:?}"),
+        answer = client.get_manifest(&reference) => assert!(answer.is_err(), "{answer:?}"),
     }
     assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
 }
