@@ -3,7 +3,7 @@
 use bowline_core::digest::Digest;
 use bowline_core::reference::{Reference, Repository};
 use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH};
 
 use super::auth::Scope;
 use super::{Call, Client, DOCUMENT_LIMIT, RegistryError, method};
@@ -125,7 +125,9 @@ impl Client {
         let url = self.url(call.registry, &format!("{}/manifests/{tag}", repository.name))?;
         let body = bytes::Bytes::copy_from_slice(bytes);
         let put = |http: &reqwest::Client| {
-            method(http, Method::PUT, &url).header(CONTENT_TYPE, media_type).body(body.clone())
+            let put = method(http, Method::PUT, &url).header(CONTENT_TYPE, media_type).body(body.clone());
+            // Registries that understand it decide between two writers (RFC 9110, section 13.1.2); others ignore it.
+            if moved { put } else { put.header(IF_NONE_MATCH, "*") }
         };
         let written = match self.send(&call, put).await {
             Ok(answer) => answer.accept(&call, &[200, 201, 202, 204]).await,

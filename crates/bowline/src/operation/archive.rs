@@ -1,5 +1,7 @@
 //! Releases in a registry: their records and specs, found, read and written.
 
+use std::time::Duration;
+
 use bowline_core::release::{FORMAT, Record, Spec, media_type};
 use bowline_core::tag::Tag;
 use bowline_oci::artifact::{Artifact, ArtifactError, Part, pull_artifact, push_artifact};
@@ -9,6 +11,9 @@ use bowline_oci::registry::RegistryError;
 use super::depot::Depot;
 use super::host::with_hint;
 use crate::error::{Failure, Outcome};
+
+/// How long another writer of the same record may be under way between its look and its write.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// A release as it is in the registry.
 #[derive(Debug, Clone)]
@@ -106,6 +111,10 @@ pub async fn commit(depot: &Depot, release: Release) -> Outcome<Release> {
             return Err(with_hint(failure.because(&error), error.hint()));
         }
     }
-    // Not every registry decides between two writers; what is read back is what all others will see.
+    // Most registries do not decide between two writers. Each looks before it writes, so that whoever is going to write
+    // over this one does so in a moment; what is read back after it is what all will see.
+    if !depot.decides() {
+        tokio::time::sleep(SETTLE).await;
+    }
     read(depot, &tag).await?.ok_or_else(|| failed(&"the record is not there after it was written"))
 }

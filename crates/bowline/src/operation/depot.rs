@@ -1,13 +1,15 @@
 //! Where releases are kept: the configured registry, or the embedded one.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use bowline_core::reference::Repository;
 use bowline_oci::credential::Credentials;
 use bowline_oci::registry::{Client, Options};
 use bowline_registry::{OpenError, Store, serve, serve_reading};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -25,6 +27,11 @@ pub fn kept_as(config: &Config) -> Repository {
     config.repository.clone().unwrap_or_else(embedded)
 }
 
+/// How long a process that has the embedded registry may take until it answers.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often one looks whether that process has ended.
+const TURN: Duration = Duration::from_millis(100);
+
 /// An open registry.
 pub struct Depot {
     /// Talks to it.
@@ -37,31 +44,39 @@ pub struct Depot {
     pub credentials: Credentials,
     /// The embedded registry's port, where it is the one.
     port: Option<u16>,
-    /// Keeps the embedded registry up, where this process runs it.
+    /// Keeps the embedded registry up, now or once the process that serves it has ended.
     serving: Option<Serving>,
 }
 
 struct Serving {
-    store: Store,
+    /// The content, where this process has it; another one may have had it first.
+    store: Arc<OnceLock<Store>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
 impl Serving {
+    fn start(store: Arc<OnceLock<Store>>, work: impl Future<Output = ()> + Send + 'static) -> Self {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(work);
+        Self { store, tasks: Mutex::new(tasks) }
+    }
+
     /// Another way in, for a far host: what is reachable there by whoever is on that host must not be changed there.
-    async fn open_for_reading(&self) -> Outcome<u16> {
+    /// None while another process serves the registry.
+    async fn open_for_reading(&self) -> Outcome<Option<u16>> {
+        let Some(store) = self.store.get() else { return Ok(None) };
         let (listener, port) = listen().await?;
-        let serving = serve_reading(listener, self.store.clone(), std::future::pending::<()>());
+        let serving = serve_reading(listener, store.clone(), std::future::pending::<()>());
         self.tasks.lock().await.spawn(async move {
             let _ = serving.await;
         });
-        Ok(port)
+        Ok(Some(port))
     }
 }
 
 async fn listen() -> Outcome<(TcpListener, u16)> {
     let attempt = || "serving the embedded registry".to_owned();
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let listener = TcpListener::bind(address).await.attempt(attempt)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.attempt(attempt)?;
     let port = listener.local_addr().attempt(attempt)?.port();
     Ok((listener, port))
 }
@@ -93,7 +108,12 @@ impl Depot {
         }
         let (port, serving) = open_embedded().await?;
         let repository = Repository { registry: format!("127.0.0.1:{port}"), name: config.project.clone() };
-        Ok(Self { client, repository, kept_as, credentials, port: Some(port), serving })
+        Ok(Self { client, repository, kept_as, credentials, port: Some(port), serving: Some(serving) })
+    }
+
+    /// Whether the registry is known to decide between two who write one tag at the same time.
+    pub fn decides(&self) -> bool {
+        self.port.is_some()
     }
 
     /// The repository as a host reaches it, and whether that name is good for this run only.
@@ -103,7 +123,7 @@ impl Depot {
     pub async fn seen_from(&self, host: &Host) -> Outcome<(Repository, bool)> {
         let Some(mut port) = self.port else { return Ok((self.repository.clone(), false)) };
         if let Some(serving) = self.serving.as_ref().filter(|_| host.connection.is_far()) {
-            port = serving.open_for_reading().await?;
+            port = serving.open_for_reading().await?.unwrap_or(port);
         }
         let there = host.connection.forward_back(port).await.map_err(|error| {
             let failure = format!("opening a way from {} to the registry on this machine", host.target);
@@ -114,27 +134,58 @@ impl Depot {
     }
 }
 
-async fn open_embedded() -> Outcome<(u16, Option<Serving>)> {
+async fn open_embedded() -> Outcome<(u16, Serving)> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(store) = open_store().await? {
+            let (listener, port) = listen().await?;
+            announce(port)?;
+            return Ok((port, Serving::start(Arc::new(OnceLock::from(store.clone())), run(listener, store))));
+        }
+        if let Some(port) = announced().await {
+            let store = Arc::new(OnceLock::new());
+            return Ok((port, Serving::start(store.clone(), succeed(port, store))));
+        }
+        if Instant::now() > deadline {
+            return Err(Failure::failed("reaching the embedded registry")
+                .since(format!("another process uses {} but does not answer", directory().display()))
+                .hint("stop that process (`bowline registry serve`?) and try again"));
+        }
+        tokio::time::sleep(TURN).await;
+    }
+}
+
+/// Opens the embedded registry's content; nothing where another process has it.
+async fn open_store() -> Outcome<Option<Store>> {
     let path = directory();
     let opened = tokio::task::spawn_blocking(move || {
         make_private(&path).ok();
         Store::open(&path)
     });
     match opened.await.attempt(|| "opening the embedded registry".into())? {
-        Ok(store) => {
-            let (listener, port) = listen().await?;
-            announce(port)?;
-            let serving = serve(listener, store.clone(), std::future::pending::<()>());
-            // Its end is the end of this run: whoever needed it has failed or is done.
-            let mut tasks = JoinSet::new();
-            tasks.spawn(async move {
-                let _ = serving.await;
-            });
-            Ok((port, Some(Serving { store, tasks: Mutex::new(tasks) })))
-        }
-        Err(OpenError::InUse { .. }) => Ok((announced().await?, None)),
+        Ok(store) => Ok(Some(store)),
+        Err(OpenError::InUse { .. }) => Ok(None),
         Err(error) => {
             Err(Failure::failed("opening the embedded registry").because(&error).hint(error.hint()))
+        }
+    }
+}
+
+async fn run(listener: TcpListener, store: Store) {
+    // Its end is the end of this run: whoever needed it has failed, is done, or takes over.
+    let _ = serve(listener, store, std::future::pending::<()>()).await;
+}
+
+/// Another process serves the registry for as long as its own run lasts. Whoever goes on longer takes it over, at the
+/// same address: what was told to engines and hosts stays true.
+async fn succeed(port: u16, ours: Arc<OnceLock<Store>>) {
+    loop {
+        tokio::time::sleep(TURN).await;
+        if let Ok(Some(store)) = open_store().await
+            && let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await
+        {
+            ours.set(store.clone()).ok();
+            return run(listener, store).await;
         }
     }
 }
@@ -151,19 +202,8 @@ pub fn announce(port: u16) -> Outcome<()> {
         .attempt(|| format!("writing {}", file.display()))
 }
 
-/// Another process serves it: its port, once it answers there.
-async fn announced() -> Outcome<u16> {
-    for _ in 0..50 {
-        let port =
-            std::fs::read_to_string(address_file()).ok().and_then(|text| text.trim().parse::<u16>().ok());
-        if let Some(port) = port
-            && tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok()
-        {
-            return Ok(port);
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    Err(Failure::failed("reaching the embedded registry")
-        .since(format!("another process uses {} but does not answer", directory().display()))
-        .hint("stop that process (`bowline registry serve`?) and try again"))
+/// The port at which another process says that it serves the registry, if it answers there.
+async fn announced() -> Option<u16> {
+    let port = std::fs::read_to_string(address_file()).ok()?.trim().parse::<u16>().ok()?;
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok().map(|_| port)
 }
