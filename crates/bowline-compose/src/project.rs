@@ -22,6 +22,11 @@ pub const OLDEST: (u32, u32) = (2, 13);
 const CONFIG_PATIENCE: Duration = Duration::from_secs(60);
 const CONFIG_LIMIT: usize = 32 << 20;
 
+/// How long a Compose of a killed run may go on at most: it is told to end at once, and is killed 5 s later.
+const OUTLIVES: Duration = Duration::from_secs(7);
+/// How long that is waited for.
+const STILL: Duration = Duration::from_secs(30);
+
 /// Why Compose did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -265,11 +270,30 @@ impl Project {
         words.extend(up.services.keys().cloned());
         let command =
             self.with_env(docker().args(words)).directory(self.directory.path()).timeout(up.timeout);
-        let output = self.run_under(authority, command).await?;
+        let output = self.run_under(authority, command.mark(self.mark())).await?;
         if !output.is_success() {
             return Err(self.failed("up", &output));
         }
         Ok(Warnings::parse(&output.stderr))
+    }
+
+    /// Waits until no Compose that Bowline started changes the project any more: that of a killed run is ended some
+    /// seconds later, and until then nothing that is seen of the project can be relied on.
+    ///
+    /// # Errors
+    /// [`RunError::Timeout`] when one still runs after 30 s.
+    pub async fn wait_still(&self) -> Result<(), ProjectError> {
+        let asked = Command::new("flock").args(["-x", &self.mark(), "true"]).timeout(STILL);
+        // Without flock, or where nobody ever had the file: as long as a Compose outlives its run.
+        if !self.connection.run(asked).await?.is_success() {
+            tokio::time::sleep(OUTLIVES).await;
+        }
+        Ok(())
+    }
+
+    /// The file that a Compose of ours holds while it changes the project.
+    fn mark(&self) -> String {
+        format!("{}/.local/share/bowline/{}.running", self.connection.home(), self.name)
     }
 
     /// Removes the project's containers and networks; volumes and images stay.

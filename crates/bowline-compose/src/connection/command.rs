@@ -11,6 +11,7 @@ pub struct Command {
     env: Vec<(String, String)>,
     directory: Option<String>,
     stdin: Option<Vec<u8>>,
+    mark: Option<String>,
     pub(super) timeout: Duration,
     pub(super) limit: usize,
 }
@@ -35,7 +36,7 @@ limit=; command -v timeout >/dev/null 2>&1 && limit='timeout 15'
 { trap '' TERM HUP
   while [ -n "$($limit dd bs=1 count=1 2>/dev/null <&3)" ]; do :; done
   kill -TERM 0; sleep 5; kill -KILL 0
-} >/dev/null 2>&1 3<&3 &
+} >/dev/null 2>&1 3<&3 8>&- &
 watch=$!
 "#;
 
@@ -50,6 +51,7 @@ impl Command {
             env: Vec::new(),
             directory: None,
             stdin: None,
+            mark: None,
             timeout: Duration::from_secs(60),
             limit: 1 << 20,
         }
@@ -87,6 +89,14 @@ impl Command {
     #[must_use]
     pub fn stdin(mut self, bytes: Vec<u8>) -> Self {
         self.stdin = Some(bytes);
+        self
+    }
+
+    /// Holds a shared lock (flock(1)) on this file for as long as the program or a child of it lives, where the host
+    /// has the means: whoever wants to know whether such a program still runs takes the lock for itself.
+    #[must_use]
+    pub(crate) fn mark(mut self, path: impl Into<String>) -> Self {
+        self.mark = Some(path.into());
         self
     }
 
@@ -133,6 +143,12 @@ impl Command {
         }
         let words = self.argv.iter().map(|word| self.quote(word)).collect::<Result<Vec<_>, _>>()?.join(" ");
         if self.is_watched() {
+            if let Some(path) = &self.mark {
+                let path = self.quote(&in_place(path))?;
+                text.push_str(&format!(
+                    "{{ mkdir -p \"$(dirname {path})\" && (: >>{path}) && exec 8>>{path} && flock -s 8; }} 2>/dev/null\n"
+                ));
+            }
             text.push_str(WATCH);
             text.push_str(&format!(
                 "{words} </dev/null 3<&- &\nwait $!\nstatus=$?\nkill -KILL $watch\nexit $status\n"
@@ -190,6 +206,32 @@ mod tests {
             .unwrap();
         let text = String::from_utf8_lossy(&bytes);
         assert!(text.starts_with("export TOKEN=\"it's\"\nexec echo 'a b' '$(id)'\n"), "{text}");
+    }
+
+    #[test]
+    fn a_mark_is_held_as_long_as_the_program_runs() {
+        use std::io::Write as _;
+        use std::os::unix::process::CommandExt as _;
+        use std::process::{Command as Process, Stdio};
+        if Process::new("flock").arg("--version").output().is_err() {
+            eprintln!("SKIPPED: there is no flock here");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep and/x.running").display().to_string();
+        let (length, bytes) = Command::new("sleep").arg("1").mark(&path).render().unwrap();
+        let mut shell = Process::new("sh");
+        // A group of its own: the shell ends its whole group when its input closes.
+        let shell = shell.arg("-c").arg(bootstrap(length)).stdin(Stdio::piped()).process_group(0);
+        let mut child = shell.spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(&bytes).unwrap();
+        let free = || Process::new("flock").args(["-nx", &path, "true"]).status().unwrap().success();
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!free());
+        assert!(child.wait().unwrap().success());
+        drop(input);
+        assert!(free());
     }
 
     #[test]

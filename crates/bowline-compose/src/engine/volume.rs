@@ -35,7 +35,13 @@ impl Engine {
             ..VolumeCreateRequest::default()
         };
         let what = format!("write {name}");
-        Ok(self.ask(&what, ORDINARY, self.docker.create_volume(request)).await?.into())
+        let volume: Volume = self.ask(&what, ORDINARY, self.docker.create_volume(request)).await?.into();
+        if !volume.labels.is_empty() {
+            return Ok(volume);
+        }
+        // Of one that was there before the engine was started, the answer has no labels (seen with 20.10); they are kept.
+        let what = format!("read {name}");
+        Ok(self.ask(&what, ORDINARY, self.docker.inspect_volume(name)).await?.into())
     }
 
     /// All volumes whose name begins so.

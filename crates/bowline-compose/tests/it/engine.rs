@@ -1,4 +1,5 @@
 use crate::{far, near};
+use bowline_compose::document::{Creation, Documents, Kind};
 use bowline_testkit::host::Host;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,4 +29,17 @@ async fn an_engine_that_dies_is_said_and_found_again() {
         host.start_engine();
         assert!(engine.containers("chat").await.unwrap().0.is_empty());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_there_is_given_back_whole_by_an_engine_that_was_started_again() {
+    let Some(host) = Host::start("e-again") else { return };
+    let documents = Documents::new(&near(&host).await, "chat").unwrap();
+    let first = documents.create(Kind::Spec, "one", &"first").await.unwrap();
+    host.kill_engine();
+    host.start_engine();
+    let documents = Documents::new(&near(&host).await, "chat").unwrap();
+    let Creation::Created(written) = first else { panic!("{first:?}") };
+    let again = documents.create(Kind::Spec, "one", &"second").await.unwrap();
+    assert_eq!(again, Creation::Exists(written));
 }
