@@ -254,7 +254,12 @@ impl Applier {
         };
         let mut steps: Vec<&&&Step<Action>> = batch.iter().collect();
         steps.sort_by_key(|step| !(failed(&step.subject) || named(&step.subject)));
-        steps.into_iter().map(|step| (step.id.clone(), Err(Cause::new(chain(error))))).collect()
+        let exit_code = |service: &str| {
+            let there = containers.iter().find(|there| there.service == service && !there.error.is_empty());
+            there.map(|container| container.exit_code).filter(|code| *code != 0)
+        };
+        let cause = |service: &str| Cause { exit_code: exit_code(service), ..Cause::new(chain(error)) };
+        steps.into_iter().map(|step| (step.id.clone(), Err(cause(&step.subject)))).collect()
     }
 
     async fn check_precondition(&self, step: &Step<Action>) -> Result<(), Cause> {

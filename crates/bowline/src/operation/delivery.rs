@@ -11,7 +11,7 @@ use super::Cancel;
 use super::apply::Source;
 use super::archive::Release;
 use super::choice;
-use super::deploy::{Deployment, Options, Proposal, propose};
+use super::deploy::{Deployment, NEXT, Options, Proposal, propose};
 use super::depot::Depot;
 use super::goal::Goal;
 use super::host::{Host, compose_target};
@@ -119,7 +119,7 @@ impl<'c> Delivery<'c> {
                 let failure = format!("changing {}", self.host.target);
                 Err(Failure::new(crate::error::FailureKind::Unreachable, failure)
                     .because(&lost)
-                    .hint("the next deploy or rollback finishes or undoes what was begun; the services there run on"))
+                    .hint(NEXT))
             }
         };
         summary
@@ -137,7 +137,9 @@ impl<'c> Delivery<'c> {
         let Some(newest) = state.newest() else {
             return Err(Failure::invalid(format!("nothing was deployed to {} yet", self.host.target)));
         };
-        if version.is_none() && !state.intents.is_empty() {
+        // A run that did not end is what there is to go back from: to where it began.
+        let interrupted = state.intents.iter().any(|intent| intent.base == Some(newest.number));
+        if version.is_none() && interrupted {
             return Goal::of_revision(&self.host, newest).await;
         }
         let wanted = |revision: &&Revision| match version {

@@ -21,7 +21,7 @@ use super::apply::{Applier, Source};
 use super::depot::Depot;
 use super::drive::{Cancel, drive};
 use super::goal::Goal;
-use super::host::Host;
+use super::host::{Host, with_hint};
 pub use super::proposal::{Proposal, propose};
 use super::prune;
 use crate::clock;
@@ -29,6 +29,10 @@ use crate::config::ComposeTarget;
 use crate::error::{Failure, FailureKind, Outcome};
 use crate::record::{PhaseResult, Recorder};
 use crate::ui::Ui;
+
+/// What follows when the host was lost halfway.
+pub(super) const NEXT: &str =
+    "the next deploy or rollback finishes or undoes what was begun; the services there run on";
 
 /// How a deploy is done.
 #[derive(Debug, Clone)]
@@ -90,7 +94,12 @@ impl Deployment<'_> {
 
     async fn run_under(&self, lease: &Lease, goal: &Goal) -> Outcome<Summary> {
         let propose = async {
-            let proposal = propose(&self.host, self.target, self.depot, goal, &self.options.only).await?;
+            let mut proposal = propose(&self.host, self.target, self.depot, goal, &self.options.only).await?;
+            if !proposal.look.state.intents.is_empty() {
+                // What the interrupted run set going may not have ended yet: seen again once it has.
+                self.wait_still(&proposal).await?;
+                proposal = propose(&self.host, self.target, self.depot, goal, &self.options.only).await?;
+            }
             let note = summarise(&proposal.plan);
             Ok((proposal, PhaseResult { bytes: 0, note }))
         };
@@ -121,7 +130,7 @@ impl Deployment<'_> {
                 self.prune(lease, proposal.prepared.keep).await;
                 Ok(self.summary(goal, &proposal.prepared.desired, &proposal.plan, true))
             }
-            Verdict::LeaseLost(why) => Err(self.lost(&why)),
+            Verdict::LeaseLost(why) => Err(self.lost(&why).await),
             Verdict::Failed(evidence) => self.go_back(lease, goal, base, evidence, interrupted).await,
             Verdict::Cancelled => {
                 let cause = Cause::new("somebody asked to stop");
@@ -129,6 +138,14 @@ impl Deployment<'_> {
                 self.go_back(lease, goal, base, evidence, interrupted).await
             }
         }
+    }
+
+    async fn wait_still(&self, proposal: &Proposal) -> Outcome<()> {
+        let still = proposal.prepared.project.wait_still().await;
+        still.map_err(|error| {
+            let failure = Failure::failed(format!("waiting for Compose to end on {}", self.host.target));
+            with_hint(failure.because(&error), error.hint())
+        })
     }
 
     async fn execute(&self, lease: &Lease, proposal: &Proposal, phase: Phase) -> Verdict {
@@ -167,13 +184,10 @@ impl Deployment<'_> {
         evidence: Evidence,
         interrupted: &[Intent],
     ) -> Outcome<Summary> {
-        self.recorder.emit(EventKind::Evidence {
-            service: Some(evidence.subject.clone()),
-            cause: evidence.cause.reason.clone(),
-            exit_code: evidence.cause.exit_code,
-            oom_killed: evidence.cause.oom_killed,
-            log: evidence.cause.log.clone(),
-        });
+        if let Err(lost) = lease.authority().check() {
+            return Err(self.lost(&lost.to_string()).await);
+        }
+        self.tell(&evidence);
         let failure = failure_of(&self.host.target, goal, &evidence);
         let Some(base) = base else {
             self.clear_journal(lease, interrupted).await;
@@ -203,6 +217,17 @@ impl Deployment<'_> {
         }
     }
 
+    /// Keeps why something failed, and shows it, before anything is changed further.
+    fn tell(&self, evidence: &Evidence) {
+        self.recorder.emit(EventKind::Evidence {
+            service: Some(evidence.subject.clone()),
+            cause: evidence.cause.reason.clone(),
+            exit_code: evidence.cause.exit_code,
+            oom_killed: evidence.cause.oom_killed,
+            log: evidence.cause.log.clone(),
+        });
+    }
+
     async fn put_back(&self, lease: &Lease, base: &Revision) -> Outcome<()> {
         let goal = Goal::of_revision(&self.host, base).await?;
         let proposal = propose(&self.host, self.target, self.depot, &goal, &BTreeSet::new()).await?;
@@ -215,8 +240,11 @@ impl Deployment<'_> {
                 }
                 Ok(())
             }
-            Verdict::Failed(evidence) => Err(failure_of(&self.host.target, &goal, &evidence)),
-            Verdict::LeaseLost(why) => Err(self.lost(&why)),
+            Verdict::Failed(evidence) => {
+                self.tell(&evidence);
+                Err(failure_of(&self.host.target, &goal, &evidence))
+            }
+            Verdict::LeaseLost(why) => Err(self.lost(&why).await),
             Verdict::Cancelled => Err(Failure::failed("going back was interrupted")),
         }
     }
@@ -252,7 +280,13 @@ impl Deployment<'_> {
         ))
     }
 
-    fn lost(&self, why: &str) -> Failure {
+    /// Somebody else has the lock now, or the engine that keeps it is gone.
+    async fn lost(&self, why: &str) -> Failure {
+        if let Err(error) = self.host.engine.machine_without_disk().await
+            && error.is_unreachable()
+        {
+            return self.host.failure("changing", &error).hint(NEXT);
+        }
         Failure::new(FailureKind::Locked, format!("changing {}", self.host.target))
             .since(why.to_owned())
             .hint("whoever holds the lock now finishes or undoes what was begun; `bowline status` shows it")

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bowline_compose::engine::{Change, Occurrence, Watch};
+use bowline_core::compose::observed::Container;
 use bowline_core::compose::planning::Action;
 use bowline_core::event::EventKind;
-use bowline_core::health::{Cause, Health};
+use bowline_core::health::{Cause, Health, ProcessState};
 use bowline_core::plan::{Plan, Step, StepId};
 use bowline_core::rollout::{Command, Input, Rollout, Verdict};
 use tokio::sync::{Notify, mpsc};
@@ -19,6 +20,9 @@ use crate::ui::plan::describe;
 
 /// How often services are looked at while their health is waited for. What dies is seen at once, by the engine's events.
 const LOOK: Duration = Duration::from_millis(400);
+
+/// How much later than a look an event may come that happened before it.
+const EVENT_DELAY: Duration = Duration::from_millis(250);
 
 /// Somebody's wish to stop, heard by whoever waits.
 #[derive(Clone, Default)]
@@ -157,11 +161,12 @@ impl<'r> Driver<'r> {
 
     async fn next_input(&mut self, cancel: &Cancel) -> Input {
         loop {
-            if let Some(input) = self.pending.pop() {
-                return input;
-            }
+            // First of all: what was seen before the lock was lost means nothing any more.
             if let Err(lost) = self.applier.authority().check() {
                 return Input::LeaseLost(lost.to_string());
+            }
+            if let Some(input) = self.pending.pop() {
+                return input;
             }
             // Steps that end together are one reason to look.
             if !self.stirred.is_empty() && self.told.is_empty() {
@@ -211,6 +216,23 @@ impl<'r> Driver<'r> {
         }
     }
 
+    /// A look may be faster than the event that tells with which exit code a restarted container died: evidence is
+    /// worth waiting a moment for it.
+    async fn hear_deaths(&mut self, containers: &[Container]) {
+        let deadline = tokio::time::Instant::now() + EVENT_DELAY;
+        let unheard = |sights: &Sights, container: &Container| {
+            container.state == ProcessState::Running
+                && (container.restarts > 0 || container.oom_killed)
+                && !sights.heard_death(&container.id)
+        };
+        while self.watch.is_some() && containers.iter().any(|there| unheard(&self.sights, there)) {
+            match tokio::time::timeout_at(deadline, next_occurrence(&mut self.watch)).await {
+                Ok(occurrence) => self.take_occurrence(occurrence),
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Looks at the services whose health counts now; at some of them only, where only those stirred.
     async fn look(&mut self, only: Option<BTreeSet<String>>) {
         let watched: BTreeSet<String> = self
@@ -225,6 +247,7 @@ impl<'r> Driver<'r> {
         }
         // An engine that does not answer now may answer at the next look; the rollout's own time ends the waiting.
         let Ok(containers) = self.applier.containers(&watched).await else { return };
+        self.hear_deaths(&containers).await;
         for (service, sightings) in self.sights.look(&self.applier, watched, &containers).await {
             self.pending.push(Input::Seen(service, sightings));
         }

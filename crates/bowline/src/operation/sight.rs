@@ -27,6 +27,11 @@ impl Sights {
         self.deaths.insert(container.to_owned(), (exit_code, oom_killed));
     }
 
+    /// Whether a container is known to have died.
+    pub(super) fn heard_death(&self, container: &str) -> bool {
+        self.deaths.contains_key(container)
+    }
+
     /// One look at all containers of these services, at all of them at the same time: far away, each question takes its
     /// while.
     pub(super) async fn look(
