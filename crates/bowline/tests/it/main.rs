@@ -1,11 +1,14 @@
 //! The binary, run as people run it: one file a subject.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::print_stderr)]
 mod adopt;
 mod build;
 mod cli;
 mod config;
 mod doctor;
+mod contention;
+mod fault;
 mod git;
 mod gradle;
 mod init;
@@ -15,8 +18,11 @@ mod reservation;
 mod residue;
 mod resumption;
 mod runner;
+mod scene;
 mod slack;
 mod stage;
 mod standing;
+mod story;
+mod survival;
 mod version;
 mod workflow;
