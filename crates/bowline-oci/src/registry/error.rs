@@ -147,6 +147,13 @@ fn said(message: &str) -> String {
 }
 
 impl RegistryError {
+    /// Whether a manifest was refused because a blob of it is not there (code `MANIFEST_BLOB_UNKNOWN` of the OCI
+    /// distribution specification).
+    pub(super) fn lacks_blob(&self) -> bool {
+        let (Self::Status { message, .. } | Self::NotFound { message, .. }) = self else { return false };
+        message.contains("MANIFEST_BLOB_UNKNOWN")
+    }
+
     /// What to do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -1,11 +1,14 @@
 //! Manifests (distribution-spec, "Pulling manifests", "Pushing Manifests", "Deleting Manifests").
 
+use std::time::Duration;
+
 use bowline_core::digest::Digest;
 use bowline_core::reference::{Reference, Repository};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH};
 
 use super::auth::Scope;
+use super::retry::Retry;
 use super::{Call, Client, DOCUMENT_LIMIT, RegistryError, method};
 use crate::manifest::{DOCKER_LIST, DOCKER_MANIFEST, Descriptor, Document, INDEX, MANIFEST, parse};
 
@@ -27,6 +30,9 @@ fn name(reference: &Reference) -> String {
         None => reference.effective_tag().unwrap_or("latest").to_owned(),
     }
 }
+
+/// How long a registry may deny a blob that it has just confirmed.
+const UNSETTLED: Duration = Duration::from_secs(3);
 
 impl Client {
     fn accepting(
@@ -129,9 +135,17 @@ impl Client {
             // Registries that understand it decide between two writers (RFC 9110, section 13.1.2); others ignore it.
             if moved { put } else { put.header(IF_NONE_MATCH, "*") }
         };
-        let written = match self.send(&call, put).await {
-            Ok(answer) => answer.accept(&call, &[200, 201, 202, 204]).await,
-            Err(error) => Err(error),
+        let mut retry = Retry::within(UNSETTLED);
+        let written = loop {
+            let written = match self.send(&call, put).await {
+                Ok(answer) => answer.accept(&call, &[200, 201, 202, 204]).await,
+                Err(error) => Err(error),
+            };
+            // Seen of docker-registry while another client sends the same blob: it is half there for a moment.
+            let unsettled = written.as_ref().is_err_and(RegistryError::lacks_blob);
+            if !unsettled || !retry.pause(None).await {
+                break written;
+            }
         };
         match written {
             Ok(answer) => {
