@@ -100,7 +100,7 @@ impl LeaseError {
         match self {
             Self::Held { .. } => Some(
                 "wait for it; if that run is surely dead, its lock ends by itself after 30 s \
-                 (`bowline lock status TARGET` shows it, `bowline lock release TARGET` breaks it)"
+                 (`bowline lock TARGET` shows it, `bowline lock release TARGET` breaks it)"
                     .into(),
             ),
             Self::Unreadable { .. } => Some("a newer bowline may have written it: update this one".into()),

@@ -16,6 +16,7 @@ pub mod goal;
 pub mod history;
 pub mod host;
 pub mod init;
+mod ledger;
 pub mod lock;
 pub mod logs;
 pub mod proposal;

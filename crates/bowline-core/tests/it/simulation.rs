@@ -8,6 +8,7 @@ use std::time::Duration;
 use bowline_core::compose::desired::{DeployImage, Desired, ServiceWish, Wishes, describe};
 use bowline_core::compose::model::Model;
 use bowline_core::compose::observed::{Container, HostImage, Observed};
+use bowline_core::compose::placement::place;
 use bowline_core::compose::planning::{Action, NamedImage, plan, traces};
 use bowline_core::digest::Digest;
 use bowline_core::event::RunId;
@@ -15,7 +16,7 @@ use bowline_core::health::{Cause, CheckStatus, ProcessState, Sighting};
 use bowline_core::image::{ImageId, Platform};
 use bowline_core::journal::Traces;
 use bowline_core::plan::{Precondition, Step};
-use bowline_core::release::{Placed, Revision, Spec, SpecFile};
+use bowline_core::release::{Revision, Spec, SpecFile};
 use bowline_core::rollout::{Command, Input, Rollout, Verdict};
 
 pub const SERVICES: [&str; 3] = ["db", "api", "web"];
@@ -334,17 +335,7 @@ impl World {
 
     fn commit(&mut self, release: &SimRelease) {
         let desired = desired(release);
-        let place = |(name, service): (&String, &bowline_core::compose::desired::DesiredService)| {
-            let containers: Vec<_> = self.containers.iter().filter(|c| c.service == *name).collect();
-            let placed = Placed {
-                image: containers[0].image,
-                image_name: service.image_name.clone(),
-                released: None,
-                fingerprint: service.fingerprint,
-                containers: containers.iter().map(|c| c.id.clone()).collect(),
-            };
-            (name.clone(), placed)
-        };
+        let placement = place(&desired, &BTreeMap::new(), &self.containers, None, &BTreeSet::new());
         let revision = Revision {
             number: self.revisions.len() as u64 + 1,
             release: Some("v1.0.0-abcdef1".into()),
@@ -355,7 +346,7 @@ impl World {
             spec: Digest::of(b""),
             files: self.files.clone(),
             images: BTreeMap::new(),
-            services: desired.services.iter().map(place).collect(),
+            services: placement.services,
             milliseconds: 0,
         };
         self.revisions.push((revision, release.clone()));

@@ -1,20 +1,19 @@
 //! `deploy`, `rollback` and the second half of `ship`: a release onto a Docker host, or back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bowline_compose::engine::Writer;
 use bowline_compose::lease::{Holder, Lease};
-use bowline_compose::state::StateError;
 use bowline_core::compose::desired::{DeployImage, Desired};
-use bowline_core::compose::planning::{Action, traces};
+use bowline_core::compose::planning::Action;
 use bowline_core::event::{EventKind, Phase, ServiceSummary, Summary};
 use bowline_core::health::Cause;
-use bowline_core::journal::{Intent, Setback};
+use bowline_core::journal::Intent;
 use bowline_core::plan::Plan;
-use bowline_core::release::{Placed, Revision, Spec};
+use bowline_core::release::Revision;
 use bowline_core::rollout::{Evidence, Verdict};
 
 use super::apply::{Applier, Source};
@@ -24,7 +23,6 @@ use super::goal::Goal;
 use super::host::{Host, with_hint};
 pub use super::proposal::{Proposal, propose};
 use super::prune;
-use crate::clock;
 use crate::config::ComposeTarget;
 use crate::error::{Failure, FailureKind, Outcome};
 use crate::record::{PhaseResult, Recorder};
@@ -292,114 +290,6 @@ impl Deployment<'_> {
             .hint("whoever holds the lock now finishes or undoes what was begun; `bowline status` shows it")
     }
 
-    async fn write_intent(&self, lease: &Lease, goal: &Goal, proposal: &Proposal) -> Outcome<()> {
-        let observed = &proposal.look.observed;
-        let intent = Intent {
-            run: self.recorder.run().clone(),
-            verb: goal.verb.clone(),
-            by: goal.by.clone(),
-            at: clock::now(),
-            base: observed.revision.as_ref().map(|base| base.number),
-            to: goal.release.clone(),
-            traces: traces(observed, &proposal.plan),
-        };
-        self.noted(self.host.documents.begin(lease.authority(), &intent).await)
-    }
-
-    async fn write_setback(
-        &self,
-        lease: &Lease,
-        goal: &Goal,
-        base: &Revision,
-        evidence: &Evidence,
-    ) -> Outcome<()> {
-        let setback = Setback {
-            run: self.recorder.run().clone(),
-            at: clock::now(),
-            release: goal.release.clone(),
-            base: Some(base.number),
-            evidence: evidence.clone(),
-        };
-        self.noted(self.host.documents.turn_back(lease.authority(), &setback).await)
-    }
-
-    fn noted<T>(&self, written: Result<T, StateError>) -> Outcome<T> {
-        written.map_err(|error| {
-            let doing = "writing down what is done on";
-            self.host.explain(doing, &error, error.is_unreachable(), error.hint())
-        })
-    }
-
-    /// The commit point on the target: the revision that says what stands where.
-    async fn commit(
-        &self,
-        lease: &Lease,
-        goal: &Goal,
-        desired: &Desired,
-        base: Option<&Revision>,
-    ) -> Outcome<()> {
-        let (containers, _) = self
-            .host
-            .engine
-            .containers(&self.host.project)
-            .await
-            .map_err(|error| self.host.failure("looking at", &error))?;
-        let mut services = BTreeMap::new();
-        for (name, service) in &desired.services {
-            let own: Vec<_> = containers.iter().filter(|c| c.service == *name && !c.one_off).collect();
-            let before = base.and_then(|base| base.services.get(name));
-            // A service that was left out of this deploy stays as the revision before has it.
-            if service.ours.is_none()
-                && service.image.is_none()
-                && self.options.only.iter().all(|only| only != name)
-                && !self.options.only.is_empty()
-            {
-                services.extend(before.map(|before| (name.clone(), before.clone())));
-                continue;
-            }
-            let Some(image) =
-                own.first().map(|container| container.image).or(before.map(|before| before.image))
-            else {
-                continue;
-            };
-            let released = match &service.image {
-                Some(DeployImage::Released { id, .. }) => Some(id.clone()),
-                _ => None,
-            };
-            let placed = Placed {
-                image,
-                image_name: service.image_name.clone(),
-                released,
-                fingerprint: service.fingerprint,
-                containers: own.iter().map(|container| container.id.clone()).collect(),
-            };
-            services.insert(name.clone(), placed);
-        }
-        let mut files: BTreeMap<_, _> =
-            desired.files.iter().map(|(path, file)| (path.clone(), file.digest())).collect();
-        if let Some(base) = base.filter(|_| !self.options.only.is_empty()) {
-            // Nor does one go that the release no longer has: only the named services were touched.
-            add_missing(&mut services, &base.services);
-            add_missing(&mut files, &base.files);
-        }
-        let spec = goal.spec.digest();
-        let revision = Revision {
-            number: base.map_or(1, |base| base.number + 1),
-            release: goal.release.clone(),
-            verb: goal.verb.clone(),
-            at: clock::now(),
-            run: self.recorder.run().clone(),
-            by: goal.by.clone(),
-            spec,
-            files,
-            images: self.deployed_images(goal, desired, base),
-            services,
-            milliseconds: u64::try_from(Duration::from_secs_f64(self.recorder.seconds()).as_millis())
-                .unwrap_or(u64::MAX),
-        };
-        self.noted(self.host.documents.commit(lease.authority(), &revision, &goal.spec).await)
-    }
-
     /// Removes what nothing needs any more. The deploy has succeeded, whatever comes of this.
     async fn prune(&self, lease: &Lease, keep: u32) {
         let started = Instant::now();
@@ -414,33 +304,7 @@ impl Deployment<'_> {
         }
     }
 
-    /// Our images after this deploy: with `--service`, all others are still those of the revision before.
-    fn deployed_images(
-        &self,
-        goal: &Goal,
-        desired: &Desired,
-        base: Option<&Revision>,
-    ) -> BTreeMap<String, DeployImage> {
-        let Some(base) = base.filter(|_| !self.options.only.is_empty()) else { return goal.images.clone() };
-        let mut images = base.images.clone();
-        let deployed = self.options.only.iter().filter_map(|name| desired.services.get(name)?.ours.as_ref());
-        for ours in deployed {
-            images.extend(goal.images.get(ours).map(|image| (ours.clone(), image.clone())));
-        }
-        images
-    }
-
-    /// What was meant is done or undone: the journal's pages of this run, and of interrupted ones, go.
-    async fn clear_journal(&self, lease: &Lease, interrupted: &[Intent]) {
-        let own = std::iter::once(self.recorder.run());
-        for run in interrupted.iter().map(|intent| &intent.run).chain(own) {
-            if let Err(error) = self.host.documents.end(lease.authority(), run).await {
-                self.warn(error.to_string());
-            }
-        }
-    }
-
-    fn warn(&self, text: String) {
+    pub(super) fn warn(&self, text: String) {
         self.recorder.emit(EventKind::Warning { text });
     }
 
@@ -466,12 +330,6 @@ impl Deployment<'_> {
             phases: self.recorder.phases(),
             seconds: self.recorder.seconds(),
         }
-    }
-}
-
-fn add_missing<V: Clone>(to: &mut BTreeMap<String, V>, from: &BTreeMap<String, V>) {
-    for (key, value) in from {
-        to.entry(key.clone()).or_insert_with(|| value.clone());
     }
 }
 
@@ -509,18 +367,4 @@ fn failure_of(target: &str, goal: &Goal, evidence: &Evidence) -> Failure {
     // Its last lines were shown when it happened.
     Failure::failed(format!("deploying {release} to {target}"))
         .since(format!("{}: {}", evidence.subject, evidence.cause))
-}
-
-/// The spec of a revision, from the target itself.
-pub(super) async fn read_spec(host: &Host, revision: &Revision) -> Outcome<Spec> {
-    let found = host.documents.spec(&revision.spec).await.map_err(|error| {
-        host.explain("reading what was deployed to", &error, error.is_unreachable(), error.hint())
-    })?;
-    found.ok_or_else(|| {
-        Failure::failed(format!(
-            "the configuration of revision {} is no longer on {}",
-            revision.number, host.target
-        ))
-        .hint("deploy a release by its version instead: its configuration is in the registry")
-    })
 }

@@ -62,7 +62,7 @@ impl Goal {
     /// # Errors
     /// When its configuration is no longer on the host.
     pub async fn of_revision(host: &Host, revision: &Revision) -> Outcome<Self> {
-        let spec = super::deploy::read_spec(host, revision).await?;
+        let spec = super::ledger::read_spec(host, revision).await?;
         Ok(Self {
             release: revision.release.clone(),
             spec,
