@@ -87,7 +87,14 @@ impl Deployment<'_> {
                 self.ui.say(format_args!("waiting for {holder}"));
             }
         };
-        self.host.take_lease(self.recorder.run(), self.options.verb, self.options.patience, say).await
+        let taken = self.host.take_lease(self.recorder.run(), self.options.verb, self.options.patience, say);
+        tokio::select! {
+            lease = taken => lease,
+            () = self.cancel.asked() => {
+                let failure = format!("waiting for the lock of {}", self.host.target);
+                Err(Failure::failed(failure).since("somebody asked to stop").hint("nothing was touched"))
+            }
+        }
     }
 
     async fn run_under(&self, lease: &Lease, goal: &Goal) -> Outcome<Summary> {

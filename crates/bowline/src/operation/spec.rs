@@ -35,6 +35,7 @@ pub fn collect(config: &Config, tracked: &BTreeSet<PathBuf>) -> Outcome<Collecte
     let mut collected = Collected { spec: Spec::default(), warnings: Vec::new() };
     let own = SpecFile { executable: false, content: config.text.clone().into_bytes() };
     collected.spec.files.insert(crate::config::FILE.into(), own);
+    collected.warn_if_untracked(crate::config::FILE, tracked);
     for target in config.targets.values() {
         let Target::Compose(target) = target else { continue };
         let directory = project_directory(&target.files);
@@ -53,6 +54,7 @@ pub fn collect(config: &Config, tracked: &BTreeSet<PathBuf>) -> Outcome<Collecte
                 continue;
             }
             collected.add_compose_file(config, &directory, &file)?;
+            collected.warn_if_untracked(&file, tracked);
             open.extend(collected.add_mentioned(config, &directory, (&file, &base), tracked)?);
         }
     }
@@ -74,6 +76,13 @@ pub fn project_directory(files: &[String]) -> String {
 }
 
 impl Collected {
+    /// A release is said to be its commit.
+    fn warn_if_untracked(&mut self, file: &str, tracked: &BTreeSet<PathBuf>) {
+        if !tracked.contains(Path::new(file)) {
+            self.warnings.push(format!("{file} is not committed: the release carries it as it lies here"));
+        }
+    }
+
     fn add_compose_file(&mut self, config: &Config, directory: &str, file: &str) -> Outcome<()> {
         let inside = directory.is_empty() || Path::new(file).starts_with(directory);
         if !inside {
