@@ -105,6 +105,24 @@ fn a_line_that_is_cut_halfway_is_told_and_the_next_ship_finishes() {
 }
 
 #[test]
+fn a_host_that_loses_its_power_halfway_is_brought_on_by_the_next_ship() {
+    let Some(scene) = shipped("f-power", Place::Far) else { return };
+    scene.service("web", "2", &["ENV LISTEN_AFTER=3", CHECK]);
+    scene.service("users", "2", &[]);
+    scene.merge("[patch] the second");
+    let mut running = scene.spawn(&["ship", "box"]);
+    running.wait_for("web starting");
+    scene.host.kill();
+    let ran = finish(running);
+    assert_eq!(ran.code, Some(4), "{ran}");
+    scene.host.revive();
+    scene.run(&["ship", "box"]).exits(0);
+    scene.runs("2", "2");
+    scene.is_at_rest();
+    scene.plain_compose_agrees();
+}
+
+#[test]
 fn a_host_that_is_gone_costs_no_build_and_changes_nothing() {
     let Some(scene) = shipped("f-off", Place::Far) else { return };
     merge_second(&scene);

@@ -151,6 +151,33 @@ fn records_fit_tags(scene: &Scene) {
     assert_eq!(listed, expected.iter().map(String::as_str).collect());
 }
 
+/// A release that fails is on its way back when the run is killed: the next command ends what was begun.
+#[test]
+fn a_way_back_that_is_killed_is_finished_by_the_next_command() {
+    let Some(scene) = Scene::start("v-back", Place::Local) else { return };
+    let mut dice = Dice::from_environment();
+    scene.merge("[minor] the first");
+    scene.run(&["ship", "box"]).exits(0);
+    scene.service("web", "2", &["ENV EXIT_AFTER=0"]);
+    scene.service("users", "2", &[]);
+    scene.merge("[patch] a broken one");
+    for round in 0..6 {
+        let mut running = scene.spawn(&["ship", "box"]);
+        running.wait_for("web failed");
+        std::thread::sleep(std::time::Duration::from_secs_f64(dice.roll() * 2.5));
+        running.child.kill().unwrap();
+        let killed = finish(running);
+        // By hand, or by trying the same once more, which fails again.
+        let (verb, code) = if round % 2 == 0 { ("rollback", 0) } else { ("ship", 1) };
+        let next = scene.run(&[verb, "box"]);
+        // Where the kill came after the end, there is no earlier release to go back to.
+        let nothing = next.code == Some(2) && next.err.contains("no earlier release");
+        assert!(nothing || next.code == Some(code), "{killed}\n{next}");
+        scene.runs("1", "1");
+        is_whole(&scene, &format!("{killed}\n{next}"));
+    }
+}
+
 #[test]
 fn a_ship_killed_at_any_moment_is_finished_or_undone_by_the_next_one() {
     kill_and_go_on(Place::Local, "v-near");
