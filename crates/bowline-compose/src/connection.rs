@@ -55,6 +55,9 @@ impl Options {
     }
 }
 
+/// What `ssh` says where sshd opens no further session on a connection.
+const NO_SESSION: &str = "Session open refused by peer";
+
 /// An open connection. Clones share it; the last one to go closes it.
 #[derive(Clone)]
 pub struct Connection {
@@ -144,14 +147,24 @@ impl Connection {
         }
         let closed = |_| ConnectionError::Local { host: host.clone(), reason: "no more sessions".into() };
         let _slot = master.sessions().acquire_owned().await.map_err(closed)?;
-        let execute = process::execute(&host, command, |script| {
-            let mut ssh = master.session(&format!("exec sh -c '{script}'"));
-            ssh.process_group(0);
-            ssh
-        });
-        let output = tokio::select! {
-            output = execute => output?,
-            lost = master.wait_lost() => return Err(lost.into()),
+        let mut tries = 0;
+        let output = loop {
+            let execute = process::execute(&host, command.clone(), |script| {
+                let mut ssh = master.session(&format!("exec sh -c '{script}'"));
+                ssh.process_group(0);
+                ssh
+            });
+            let output = tokio::select! {
+                output = execute => output?,
+                lost = master.wait_lost() => return Err(lost.into()),
+            };
+            // sshd counts a session that has ended until it has noticed. Nothing was begun there.
+            let refused = output.status == 255 && output.stderr.contains(NO_SESSION);
+            if !refused || tries == 10 {
+                break output;
+            }
+            tries += 1;
+            tokio::time::sleep(Duration::from_millis(50 * tries)).await;
         };
         // 255 is `ssh`'s own: either the connection broke, or the command ended so. The master knows a moment later.
         if output.status == 255

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 /// A program to run on the host.
+#[derive(Clone)]
 pub struct Command {
     argv: Vec<String>,
     env: Vec<(String, String)>,

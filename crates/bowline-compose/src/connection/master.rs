@@ -20,7 +20,7 @@ use super::error::{ConnectionError, classify, last_line};
 use super::probe::{self, Facts, Lines};
 
 /// sshd allows ten sessions on a connection unless told otherwise (sshd_config, MaxSessions); one is the probe's.
-const SESSIONS: usize = 8;
+const SESSIONS: usize = 7;
 
 /// A multiplexed SSH connection.
 pub(super) struct Master {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Once;
 
 use bowline_core::digest::Digest;
-use bowline_registry::{Limits, Store, serve_with};
+use bowline_registry::{Limits, OpenError, Store, serve_with};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -29,6 +29,18 @@ pub(crate) fn http_client() -> Client {
     Client::new()
 }
 
+/// Opens a store whose last owner has just gone: a child that some other test is starting at this very moment holds its
+/// lock for the instant between fork and exec.
+pub(crate) fn open_soon(directory: &Path) -> Store {
+    for _ in 0..200 {
+        match Store::open(directory) {
+            Err(OpenError::InUse { .. }) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            opened => return opened.unwrap(),
+        }
+    }
+    Store::open(directory).unwrap()
+}
+
 impl Served {
     pub(crate) async fn start() -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), Limits::default()).await
@@ -39,7 +51,7 @@ impl Served {
     }
 
     pub(crate) async fn start_at(host: &str, directory: tempfile::TempDir, limits: Limits) -> Self {
-        let store = Store::open(directory.path()).unwrap();
+        let store = open_soon(directory.path());
         let listener = TcpListener::bind((host, 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, stopped) = oneshot::channel();
