@@ -16,6 +16,7 @@ pub mod health;
 pub mod history;
 pub mod image;
 pub mod journal;
+pub mod kube;
 pub mod placeholder;
 pub mod plan;
 pub mod quantity;

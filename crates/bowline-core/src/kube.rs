@@ -1,0 +1,7 @@
+//! A Kubernetes cluster: from manifests and what the API server tells to a plan.
+//!
+//! Objects are plain JSON values, as manifests and the API have them: a rule reads the few fields that it is about, and
+//! no version of Kubernetes is built in.
+
+pub mod object;
+pub mod workload;
