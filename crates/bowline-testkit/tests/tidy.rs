@@ -71,8 +71,9 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("bowline-registry", &["bowline-core"]),
         ("bowline-oci", &["bowline-core"]),
         ("bowline-compose", &["bowline-core"]),
+        ("bowline-kube", &["bowline-core"]),
         ("bowline-testkit", &[]),
-        ("bowline", &["bowline-core", "bowline-oci", "bowline-registry", "bowline-compose"]),
+        ("bowline", &["bowline-core", "bowline-oci", "bowline-registry", "bowline-compose", "bowline-kube"]),
     ])
 }
 
