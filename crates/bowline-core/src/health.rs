@@ -33,6 +33,8 @@ pub enum Test {
     },
     /// It ends with exit code 0: a task that others wait for.
     Completed,
+    /// The API server's own status of the object says that it is ready: see [`crate::kube::readiness`].
+    Status,
 }
 
 /// What must come true after a change before it counts.
@@ -147,6 +149,19 @@ pub enum Health {
     Failed(Cause),
 }
 
+impl Health {
+    /// What it is once `waited` has passed: what is not ready when the gate's start time is over has failed.
+    #[must_use]
+    pub fn within(self, gate: &Gate, waited: Duration) -> Self {
+        let why = match &self {
+            Self::Starting(why) if waited >= gate.start => why.as_str(),
+            Self::Absent if waited >= gate.start => "it is not there",
+            _ => return self,
+        };
+        Self::Failed(Cause::new(format!("not ready within {} s: {why}", gate.start.as_secs())))
+    }
+}
+
 /// Judges one service by its gate.
 ///
 /// `waited` is the time since the service was started. Every container must pass; one that cannot get better fails the
@@ -236,6 +251,7 @@ fn judge_running(gate: &Gate, sighting: &Sighting) -> Health {
             None => Health::Starting(format!("must stay up for {} s", time.as_secs_f64())),
         },
         Test::Completed => Health::Starting("it has not completed yet".into()),
+        Test::Status => Health::Starting("no API tells its status".into()),
     }
 }
 

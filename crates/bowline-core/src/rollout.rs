@@ -20,6 +20,9 @@ pub enum Input {
     StepFailed(StepId, Cause),
     /// All containers of a service, as one look showed them.
     Seen(String, Vec<Sighting>),
+    /// What the target's own rules say of a service now. The rollout adds the time: what is not ready when its gate's
+    /// start time is over has failed.
+    Judged(String, Health),
     /// Somebody asked to stop.
     Cancelled,
     /// The lease is gone, or can no longer be trusted: nothing more may be written.
@@ -131,7 +134,12 @@ impl Rollout {
             Input::Tick => self.check_overdue(now, &mut commands),
             Input::StepDone(id) => self.finish_step(&id, now),
             Input::StepFailed(id, cause) => self.fail_step(&id, cause),
-            Input::Seen(service, sightings) => self.take_sightings(&service, &sightings, now, &mut commands),
+            Input::Seen(service, sightings) => {
+                self.take_health(&service, now, &mut commands, |gate, waited| judge(gate, &sightings, waited));
+            }
+            Input::Judged(service, health) => {
+                self.take_health(&service, now, &mut commands, |gate, waited| health.clone().within(gate, waited));
+            }
             Input::Cancelled => self.end(Verdict::Cancelled),
             Input::LeaseLost(why) => self.ending = Some(Verdict::LeaseLost(why)),
         }
@@ -160,17 +168,17 @@ impl Rollout {
         self.end(Verdict::Failed(Evidence { subject, cause }));
     }
 
-    fn take_sightings(
+    fn take_health(
         &mut self,
         service: &str,
-        sightings: &[Sighting],
         now: Duration,
         commands: &mut Vec<Command>,
+        judge: impl Fn(&Gate, Duration) -> Health,
     ) {
         let mut failed = None;
         for node in self.nodes.values_mut().filter(|node| node.subject == service) {
             let (Some(gate), Some(since)) = (&node.gate, gated_since(&node.state, now)) else { continue };
-            let health = judge(gate, sightings, now.saturating_sub(since));
+            let health = judge(gate, now.saturating_sub(since));
             let was_up = node.state == StepState::Done;
             match &health {
                 Health::Ready(_) => node.state = StepState::Done,

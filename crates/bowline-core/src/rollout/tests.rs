@@ -125,3 +125,23 @@ fn an_engine_that_tells_nothing_is_not_waited_for_without_end() {
     let commands = rollout.advance(secs(47), Input::Tick);
     assert!(matches!(commands.last(), Some(Command::Finish(Verdict::Failed(_)))), "{commands:?}");
 }
+
+#[test]
+fn what_the_target_itself_judges_has_the_gates_time() {
+    let judged = |health| Input::Judged("a".into(), health);
+    let starting = || judged(Health::Starting("1 of 2 pods are ready".into()));
+    let mut rollout = rollout(vec![step("a", &[], true)]);
+    rollout.advance(secs(0), Input::Tick);
+    rollout.advance(secs(1), Input::StepDone(id("a")));
+    let report = rollout.advance(secs(2), starting());
+    assert!(matches!(report.as_slice(), [Command::Report { health: Health::Starting(_), .. }]), "{report:?}");
+    let mut late = rollout.clone();
+    assert_eq!(
+        rollout.advance(secs(3), judged(Health::Ready("all pods are ready"))).last(),
+        Some(&Command::Finish(Verdict::Done))
+    );
+    let Some(Command::Finish(Verdict::Failed(evidence))) = late.advance(secs(31), starting()).pop() else {
+        panic!("it must fail when its time is over");
+    };
+    assert_eq!(evidence.cause.reason, "not ready within 30 s: 1 of 2 pods are ready");
+}

@@ -74,6 +74,7 @@ fn condition(gate: &Gate) -> String {
         Test::Tcp { port } => format!("port {port} accepts connections"),
         Test::Settle { time } => format!("it has stayed up for {} s", time.as_secs_f64()),
         Test::Completed => "it has ended with exit code 0".to_owned(),
+        Test::Status => "its status says that it is ready".to_owned(),
     };
     format!("{proof}, within {} s and {} restarts", gate.start.as_secs(), gate.restarts)
 }
