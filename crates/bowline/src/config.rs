@@ -25,7 +25,7 @@ pub use path::globs;
 pub(crate) use path::{glob_fault, path_fault};
 pub use secret::Secret;
 pub use service::{Health, Probe, Service};
-pub use target::{ComposeTarget, Environment, KubernetesTarget, Override, Pace, Target};
+pub use target::{ComposeTarget, Environment, KubernetesTarget, Override, Pace, SecretSource, Target};
 
 use crate::error::{Attempt, Failure, Outcome};
 pub use bowline_core::bump::DefaultBump;
@@ -147,6 +147,21 @@ impl Config {
                     .hint("`bowline schema` prints the JSON schema, for editors that complete and check the file"))
             }
         }
+    }
+
+    /// The environment variables that hold the secrets it names.
+    pub fn secret_variables(&self) -> Vec<String> {
+        let slack = self.slack.iter().map(|slack| match slack {
+            Slack::Webhook { url } => url,
+            Slack::Bot { token, .. } => token,
+        });
+        let clusters = self.targets.values().filter_map(|target| match target {
+            Target::Kubernetes(target) => Some(target.secrets.values()),
+            Target::Compose(_) => None,
+        });
+        let secrets = slack.chain(clusters.flatten().flat_map(|source| source.data.values()));
+        let variable = |secret: &Secret| if let Secret::Env(name) = secret { Some(name.clone()) } else { None };
+        secrets.filter_map(variable).collect()
     }
 
     /// A target by its name.

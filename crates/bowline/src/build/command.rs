@@ -10,7 +10,7 @@ use bowline_core::service::ServiceName;
 
 use super::output::Prefix;
 use super::process::Job;
-use crate::config::{Command, Config, Secret, Slack};
+use crate::config::{Command, Config};
 
 /// The name under which the project's own command speaks.
 const PROJECT: &str = "build";
@@ -42,7 +42,7 @@ pub fn jobs(
         words: command.argv(values),
         directory: config.directory.clone(),
         environment: environment(values),
-        hidden: secrets(config),
+        hidden: config.secret_variables(),
         log: logs.join(format!("{name}.log")),
         timeout: None,
     };
@@ -60,19 +60,6 @@ pub fn jobs(
         Some(job)
     });
     Jobs { project, services: services.collect() }
-}
-
-/// The variables that hold secrets of ours: a build, and whatever it downloads and runs, does not get them.
-fn secrets(config: &Config) -> Vec<String> {
-    let secret = match &config.slack {
-        Some(Slack::Webhook { url }) => Some(url),
-        Some(Slack::Bot { token, .. }) => Some(token),
-        None => None,
-    };
-    match secret {
-        Some(Secret::Env(name)) => vec![name.clone()],
-        _ => Vec::new(),
-    }
 }
 
 /// The environment that every build gets: version and tag, and the service where the build is one service's.

@@ -247,12 +247,16 @@ pub(super) struct TargetTable {
 
     /// The manifests: files or directories.
     pub kubernetes: Option<At<OneOrMany>>,
+    /// A command whose output is manifests too, run in the checkout when a release is made: `kustomize build overlays/prod`.
+    pub render: Option<At<OneOrMany>>,
     /// Globs of manifests to leave out.
     pub exclude: Option<Vec<At<String>>>,
     /// The context in the kubeconfig.
     pub context: Option<At<String>>,
     /// The namespace of manifests that name none.
     pub namespace: Option<At<String>>,
+    /// Secrets of the cluster that manifests refer to and git does not hold, by name.
+    pub secrets: BTreeMap<At<String>, SecretTable>,
 
     /// `ssh://user@host[:port]`. Absent: the local engine. For a cluster: the control plane, the API is reached through it.
     pub host: Option<At<String>>,
@@ -282,6 +286,18 @@ pub(super) struct OverrideTable {
     pub replicas: Option<At<u32>>,
     /// `false`: it does not run here.
     pub enabled: Option<bool>,
+}
+
+/// A Secret that is made from the team's own sources at each deploy.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct SecretTable {
+    /// Its namespace. Absent: the target's.
+    pub namespace: Option<At<String>>,
+    /// Its type, e.g. kubernetes.io/tls. Absent: Opaque.
+    pub r#type: Option<At<String>>,
+    /// Its keys, and where each value is found: `env:NAME`, `file:PATH` or `command:op read op://vault/db/password`.
+    pub data: BTreeMap<At<String>, At<String>>,
 }
 
 /// Who is told.

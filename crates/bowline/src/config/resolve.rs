@@ -51,12 +51,12 @@ fn secrets(document: &DeTable<'_>) -> Vec<Range<usize>> {
             DeValue::Table(table) => {
                 for (key, value) in table {
                     let secret =
-                        within || matches!(key.get_ref().as_ref(), "env" | "token" | "url" | "password");
+                        within || matches!(key.get_ref().as_ref(), "env" | "token" | "url" | "password" | "data");
                     leaves(value, secret, found);
                 }
             }
             DeValue::Array(items) => items.iter().for_each(|item| leaves(item, within, found)),
-            DeValue::String(text) if text.starts_with("env:") || text.starts_with("file:") => {}
+            DeValue::String(text) if ["env:", "file:", "command:"].iter().any(|source| text.starts_with(source)) => {}
             _ if within => found.push(value.span()),
             _ => {}
         }

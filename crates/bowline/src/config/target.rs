@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bowline_core::service::ServiceName;
 
+use super::{Command, Secret};
+
 /// A place where services run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -43,8 +45,10 @@ pub struct ComposeTarget {
 pub struct KubernetesTarget {
     /// The name in the configuration.
     pub name: String,
-    /// Files and directories with manifests, at least one.
+    /// Files and directories with manifests; at least one, or a command that renders them.
     pub manifests: Vec<String>,
+    /// The command whose output is manifests too.
+    pub render: Option<Command>,
     /// Valid globs of manifests to leave out.
     pub exclude: Vec<String>,
     /// The context in the kubeconfig. `None`: its current one.
@@ -53,10 +57,23 @@ pub struct KubernetesTarget {
     pub host: Option<String>,
     /// The namespace of manifests that name none.
     pub namespace: Option<String>,
+    /// Secrets made from the team's own sources, by their names.
+    pub secrets: BTreeMap<String, SecretSource>,
     /// How long things may take.
     pub pace: Pace,
     /// What is different here, by service.
     pub services: BTreeMap<ServiceName, Override>,
+}
+
+/// A Secret of a cluster, and where its values are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretSource {
+    /// Its namespace; `None`: the target's.
+    pub namespace: Option<String>,
+    /// Its type, e.g. `Opaque`.
+    pub kind: String,
+    /// Where the value of each key is found.
+    pub data: BTreeMap<String, Secret>,
 }
 
 /// How long things may take on a target.

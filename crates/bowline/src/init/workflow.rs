@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::config::{Command, Config, Secret, Slack, Target};
+use crate::config::{Command, Config, Target};
 
 use super::script::{after, uncommented};
 use super::tree::Tree;
@@ -83,7 +83,7 @@ impl Workflow {
             reach: reach(target),
             registry: registry(config),
             java: java(config, tree),
-            secrets: secrets(config),
+            secrets: config.secret_variables(),
         }
     }
 }
@@ -166,15 +166,6 @@ fn version(rest: &str) -> Option<u32> {
     let rest = rest.strip_prefix("1.").or_else(|| rest.strip_prefix("1_")).unwrap_or(rest);
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     rest.get(..digits)?.parse().ok().filter(|version| (8..100).contains(version))
-}
-
-fn secrets(config: &Config) -> Vec<String> {
-    let secret = match &config.slack {
-        Some(Slack::Webhook { url: secret } | Slack::Bot { token: secret, .. }) => Some(secret),
-        None => None,
-    };
-    let name = |secret: &Secret| if let Secret::Env(name) = secret { Some(name.clone()) } else { None };
-    secret.and_then(name).into_iter().collect()
 }
 
 impl Workflow {

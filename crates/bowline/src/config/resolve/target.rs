@@ -7,7 +7,10 @@ use super::part::Part;
 use super::{Named, name, project_fault};
 use crate::config::document::{At, Document, OverrideTable, TargetTable};
 use crate::config::problem::Problem;
-use crate::config::target::{ComposeTarget, Environment, KubernetesTarget, Override, Pace, Target};
+use crate::config::Secret;
+use crate::config::target::{
+    ComposeTarget, Environment, KubernetesTarget, Override, Pace, SecretSource, Target,
+};
 
 pub(super) fn targets(part: &mut Part, document: &Document) -> BTreeMap<String, Target> {
     let mut targets = BTreeMap::new();
@@ -31,7 +34,9 @@ fn target(part: &mut Part, key: &At<String>, table: &TargetTable) -> Option<Targ
     let pace = pace(part, table);
     let host = part.host(table.host.as_ref());
     foreign(part, table);
-    match (&table.compose, &table.kubernetes) {
+    let secrets = secrets(part, table);
+    let cluster = table.kubernetes.as_ref().or(table.render.as_ref());
+    match (&table.compose, cluster) {
         (Some(files), None) => Some(Target::Compose(ComposeTarget {
             name: key.value.clone(),
             files: part.paths(files, "a compose file"),
@@ -43,13 +48,18 @@ fn target(part: &mut Part, key: &At<String>, table: &TargetTable) -> Option<Targ
             pace,
             services,
         })),
-        (None, Some(manifests)) => Some(Target::Kubernetes(KubernetesTarget {
+        (None, Some(_)) => Some(Target::Kubernetes(KubernetesTarget {
             name: key.value.clone(),
-            manifests: part.paths(manifests, "a file or directory with manifests"),
+            manifests: match &table.kubernetes {
+                Some(manifests) => part.paths(manifests, "a file or directory with manifests"),
+                None => Vec::new(),
+            },
+            render: table.render.as_ref().and_then(|at| part.command(at, false, false)),
             exclude: part.globs(table.exclude.as_ref()),
             context: table.context.as_ref().map(|at| at.value.clone()),
             host,
-            namespace: table.namespace.as_ref().map(|at| at.value.clone()),
+            namespace: namespace(part, table.namespace.as_ref()),
+            secrets,
             pace,
             services,
         })),
@@ -92,12 +102,14 @@ fn foreign(part: &mut Part, table: &TargetTable) {
         ("project", span(&table.project)),
         ("profiles", first(&table.profiles)),
     ];
-    let of_kubernetes: [(&str, Option<Range<usize>>); 3] = [
+    let of_kubernetes: [(&str, Option<Range<usize>>); 4] = [
+        ("secrets", table.secrets.keys().next().map(|at| at.span.clone())),
         ("exclude", first(&table.exclude)),
         ("context", span(&table.context)),
         ("namespace", span(&table.namespace)),
     ];
-    let (foreign, other) = match (&table.compose, &table.kubernetes) {
+    let cluster = table.kubernetes.as_ref().or(table.render.as_ref());
+    let (foreign, other) = match (&table.compose, cluster) {
         (Some(_), None) => (&of_kubernetes[..], "`kubernetes`"),
         (None, Some(_)) => (&of_compose[..], "`compose`"),
         _ => return,
@@ -107,7 +119,7 @@ fn foreign(part: &mut Part, table: &TargetTable) {
             part.refuse(span, format!("`{key}` belongs to targets with {other}"), "leave this out");
         }
     }
-    if let (Some(_), Some(context), Some(_)) = (&table.kubernetes, &table.context, &table.host) {
+    if let (Some(_), Some(context), Some(_)) = (cluster, &table.context, &table.host) {
         let message =
             "the cluster's API is reached by a kubeconfig's `context` or through a `host`, not by both";
         part.refuse(&context.span, message, "leave out one of them");
@@ -127,6 +139,42 @@ fn directory(part: &mut Part, at: Option<&At<String>>) -> Option<String> {
     }
     let trimmed = at.value.trim_end_matches('/');
     Some(if trimmed.is_empty() { "/".into() } else { trimmed.into() })
+}
+
+/// A DNS label (RFC 1123): what namespaces are called.
+fn namespace(part: &mut Part, at: Option<&At<String>>) -> Option<String> {
+    let at = at?;
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if at.value.is_empty() || at.value.len() > 63 || !at.value.chars().all(legal) || at.value.starts_with('-') || at.value.ends_with('-') {
+        part.refuse(&at.span, format!("`{}` cannot be a namespace's name", at.value), "at most 63 lower-case letters, digits and `-`");
+        return None;
+    }
+    Some(at.value.clone())
+}
+
+fn secrets(part: &mut Part, table: &TargetTable) -> BTreeMap<String, SecretSource> {
+    let mut secrets = BTreeMap::new();
+    for (key, table) in &table.secrets {
+        let mut data = BTreeMap::new();
+        for (name, at) in &table.data {
+            match Secret::parse(&at.value) {
+                Some(secret) => {
+                    data.insert(name.value.clone(), secret);
+                }
+                None => part.problems.push(
+                    Problem::new(&at.span, "a secret stands in the configuration", "name where it is found instead")
+                        .help("write \"env:NAME\", \"file:PATH\" or \"command:…\", and change the secret if it was ever committed"),
+                ),
+            }
+        }
+        if table.data.is_empty() {
+            part.refuse(&key.span, format!("the secret `{}` has no keys", key.value), "add `data = { KEY = \"env:NAME\" }`");
+        }
+        let kind = table.r#type.as_ref().map_or_else(|| "Opaque".to_owned(), |at| at.value.clone());
+        let namespace = namespace(part, table.namespace.as_ref());
+        secrets.insert(key.value.clone(), SecretSource { namespace, kind, data });
+    }
+    secrets
 }
 
 fn project(part: &mut Part, at: Option<&At<String>>) -> Option<String> {
