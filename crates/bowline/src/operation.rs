@@ -19,6 +19,7 @@ pub mod init;
 mod ledger;
 pub mod lock;
 pub mod logs;
+pub mod manifest;
 pub mod proposal;
 pub mod prune;
 pub mod release;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bowline_core::image::Platform;
+use bowline_core::placeholder::Placeholders;
 use bowline_core::release::{FORMAT, Record, ReleasedImage};
 use bowline_core::tag::Tag;
 use bowline_oci::list::list;
@@ -13,7 +14,7 @@ use super::depot::Depot;
 use super::host::with_hint;
 use super::release::has_healthcheck;
 use super::release::tracked_files;
-use super::spec;
+use super::{manifest, spec};
 use crate::build::image::open_cache;
 use crate::clock;
 use crate::config::Config;
@@ -123,7 +124,8 @@ async fn foreign(
         Ok(git) => tracked_files(&git, config).await?,
         Err(_) => Default::default(),
     };
-    let collected = spec::collect(config, &tracked)?;
+    let mut collected = spec::collect(config, &tracked)?;
+    collected.add_rendered(manifest::render(config, &Placeholders::new(wanted)).await?);
     let record = Record {
         format: FORMAT,
         project: config.project.clone(),

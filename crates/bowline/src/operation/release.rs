@@ -23,7 +23,7 @@ use super::archive::{self, Release};
 use super::depot::Depot;
 use super::host::with_hint;
 use super::version::{DEADLINE, Request, Reserved, reserve};
-use super::{build, spec};
+use super::{build, manifest, spec};
 use crate::build::change::definition;
 use crate::build::image::{BuiltImage, open_cache};
 use crate::cli::Context;
@@ -78,7 +78,8 @@ pub async fn release(
     let values = Placeholders::new(tag.number());
     let built = build::build(context, recorder, config, &values, &changed).await?;
     let images = push_images(context, recorder, config, depot, tag, &built, previous.as_ref()).await?;
-    let collected = spec::collect(config, &tracked_files(&git, config).await?)?;
+    let mut collected = spec::collect(config, &tracked_files(&git, config).await?)?;
+    collected.add_rendered(manifest::render(config, &values).await?);
     for text in collected.warnings {
         recorder.emit(EventKind::Warning { text });
     }

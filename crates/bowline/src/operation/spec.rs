@@ -1,12 +1,13 @@
 //! The spec of a release: the files that a deploy needs from the commit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use bowline_core::compose::mention;
 use bowline_core::release::{Spec, SpecFile};
 
+use super::manifest::{Selection, rendered_file};
 use crate::config::{Config, Target};
 use crate::error::{Attempt, Failure, Outcome};
 
@@ -24,7 +25,8 @@ pub struct Collected {
     pub warnings: Vec<String>,
 }
 
-/// Collects `bowline.toml`, the compose files of all targets, and the tracked files that they mention.
+/// Collects `bowline.toml`, the compose files of all targets and the tracked files that they mention, and the manifests
+/// of clusters.
 ///
 /// `tracked` are the files below the configuration's directory that git tracks, relative to it: what git does not track
 /// (data, secrets, `.env`) belongs to the host.
@@ -37,7 +39,13 @@ pub fn collect(config: &Config, tracked: &BTreeSet<PathBuf>) -> Outcome<Collecte
     collected.spec.files.insert(crate::config::FILE.into(), own);
     collected.warn_if_untracked(crate::config::FILE, tracked);
     for target in config.targets.values() {
-        let Target::Compose(target) = target else { continue };
+        let target = match target {
+            Target::Compose(target) => target,
+            Target::Kubernetes(target) => {
+                collected.add_manifests(config, &Selection::of(target)?, tracked)?;
+                continue;
+            }
+        };
         let directory = project_directory(&target.files);
         for file in &target.files {
             if !tracked.is_empty() && !tracked.contains(Path::new(file)) {
@@ -61,7 +69,7 @@ pub fn collect(config: &Config, tracked: &BTreeSet<PathBuf>) -> Outcome<Collecte
     collected.warnings.dedup();
     let size: usize = collected.spec.files.values().map(|file| file.content.len()).sum();
     if size > LARGEST_SPEC {
-        let failure = format!("the compose files and what they mount have {} MiB", size >> 20);
+        let failure = format!("compose files, what they mount, and manifests have {} MiB", size >> 20);
         return Err(Failure::invalid(failure)
             .since(format!("a release carries at most {} MiB of configuration", LARGEST_SPEC >> 20))
             .hint("mount large files from a volume or from outside of the repository"));
@@ -76,6 +84,37 @@ pub fn project_directory(files: &[String]) -> String {
 }
 
 impl Collected {
+    fn add_manifests(
+        &mut self,
+        config: &Config,
+        selection: &Selection<'_>,
+        tracked: &BTreeSet<PathBuf>,
+    ) -> Outcome<()> {
+        let found;
+        let files = if tracked.is_empty() {
+            found = selection.find(&config.directory);
+            &found
+        } else {
+            tracked
+        };
+        for path in files.iter().filter(|path| selection.holds(&path.to_string_lossy())) {
+            let at = config.directory.join(path);
+            // Not left out for its size: a cluster without one of its objects is not what was released.
+            let content = std::fs::read(&at).attempt(|| format!("reading the manifest {}", at.display()))?;
+            let file = SpecFile { executable: false, content };
+            self.spec.files.insert(path.to_string_lossy().into_owned(), file);
+        }
+        Ok(())
+    }
+
+    /// Adds what the commands of clusters rendered.
+    pub fn add_rendered(&mut self, rendered: BTreeMap<String, String>) {
+        for (target, text) in rendered {
+            let file = SpecFile { executable: false, content: text.into_bytes() };
+            self.spec.files.insert(rendered_file(&target), file);
+        }
+    }
+
     /// A release is said to be its commit.
     fn warn_if_untracked(&mut self, file: &str, tracked: &BTreeSet<PathBuf>) {
         if !tracked.contains(Path::new(file)) {
@@ -143,7 +182,7 @@ impl Collected {
     fn add_file(&mut self, root: &Path, relative: &Path) -> Outcome<()> {
         let name = relative.to_string_lossy().into_owned();
         let path = root.join(relative);
-        let reading = || format!("reading {}, which a compose file mentions", path.display());
+        let reading = || format!("reading {}, which belongs to the release", path.display());
         let metadata = std::fs::symlink_metadata(&path).attempt(reading)?;
         if !metadata.is_file() {
             self.warnings.push(format!("{name} is no regular file and does not travel with the release"));
