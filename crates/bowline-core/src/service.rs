@@ -1,5 +1,6 @@
 //! Services: what a repository builds and a target runs.
 
+use std::collections::BTreeMap;
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
@@ -192,6 +193,21 @@ impl FromStr for TagTemplate {
         }
         Ok(Self { text: text.into(), before: before.into(), between: between.into(), with_v })
     }
+}
+
+/// What one target needs differently for one service.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ServiceOverride {
+    /// Environment values set or replaced.
+    pub env: BTreeMap<String, String>,
+    /// The most memory, in bytes.
+    pub memory: Option<u64>,
+    /// The most processor time, in processors.
+    pub cpus: Option<f64>,
+    /// How many containers.
+    pub replicas: Option<u32>,
+    /// `Some(false)`: it does not run there.
+    pub enabled: Option<bool>,
 }
 
 #[cfg(test)]

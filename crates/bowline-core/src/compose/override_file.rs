@@ -6,21 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::compose::model::Model;
 use crate::release::SpecFile;
-
-/// What one machine needs differently for one service.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ServiceOverride {
-    /// Environment values set or replaced.
-    pub env: BTreeMap<String, String>,
-    /// The most memory, in bytes.
-    pub memory: Option<u64>,
-    /// The most processor time, in processors.
-    pub cpus: Option<f64>,
-    /// How many containers.
-    pub replicas: Option<u32>,
-    /// `Some(false)`: it does not run on this machine.
-    pub enabled: Option<bool>,
-}
+use crate::service::ServiceOverride;
 
 /// Overrides for services that the compose file does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use bowline_compose::project::{Project, ProjectError};
 use bowline_core::compose::desired::{DeployImage, Desired, OVERRIDE_FILE, ServiceWish, Wishes, describe};
 use bowline_core::compose::model::Model;
-use bowline_core::compose::override_file::{ServiceOverride, render};
+use bowline_core::compose::override_file::render;
 use bowline_core::health::Test;
 use bowline_core::reference::Repository;
 use bowline_core::release::{Record, Revision, Spec, SpecFile};
+use bowline_core::service::ServiceOverride;
 
 use super::host::{Host, with_hint};
 use super::spec::project_directory;
