@@ -12,6 +12,7 @@ pub mod compose;
 pub mod decision;
 pub mod digest;
 pub mod event;
+pub mod finding;
 pub mod health;
 pub mod history;
 pub mod image;

@@ -5,41 +5,18 @@ use std::collections::BTreeSet;
 use crate::compose::desired::{DeployImage, Desired};
 use crate::compose::observed::Observed;
 use crate::compose::planning::{Action, weak_dependencies};
+use crate::finding::{Finding, Findings};
 use crate::health::Test;
 use crate::image::Platform;
 use crate::plan::Plan;
-
-/// Something found before a deploy.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Finding {
-    /// The service or thing it is about.
-    pub subject: String,
-    /// What is wrong or weak.
-    pub text: String,
-    /// What to do about it.
-    pub remedy: String,
-}
-
-/// What was found: refusals stop the deploy, warnings do not.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Findings {
-    /// These would make it fail.
-    pub refusals: Vec<Finding>,
-    /// These are worth knowing.
-    pub warnings: Vec<Finding>,
-}
-
-fn finding(subject: &str, text: String, remedy: impl Into<String>) -> Finding {
-    Finding { subject: subject.to_owned(), text, remedy: remedy.into() }
-}
 
 /// Checks a plan against the machine it is for.
 pub fn check(observed: &Observed, desired: &Desired, plan: &Plan<Action>) -> Findings {
     let mut findings = Findings::default();
     for name in &desired.unnamed {
-        findings.refusals.push(finding(
+        findings.refusals.push(Finding::new(
             name,
-            "no service of the compose file runs its image".into(),
+            "no service of the compose file runs its image",
             format!("name the image that the compose file uses in [services.{name}] images"),
         ));
     }
@@ -64,15 +41,15 @@ fn check_adoption(observed: &Observed, desired: &Desired, findings: &mut Finding
     let adopt =
         "run `bowline adopt TARGET`: it tells what to write into bowline.toml, and changes no container";
     if let Some(directory) = elsewhere.first() {
-        findings.refusals.push(finding(
+        findings.refusals.push(Finding::new(
             &desired.project,
             format!("the project runs already, from {directory}, not from {}", desired.directory),
             adopt,
         ));
     } else if running().next().is_some() {
-        findings.warnings.push(finding(
+        findings.warnings.push(Finding::new(
             &desired.project,
-            "the project runs already, and Bowline does not know what it runs: all of it is replaced".into(),
+            "the project runs already, and Bowline does not know what it runs: all of it is replaced",
             "run `bowline adopt TARGET` first: what is equal is then left alone, and the way back is open",
         ));
     }
@@ -87,7 +64,7 @@ fn check_platforms(observed: &Observed, desired: &Desired, findings: &mut Findin
             && !id.platform.runs_on(machine)
             && !emulated
         {
-            findings.refusals.push(finding(
+            findings.refusals.push(Finding::new(
                 name,
                 format!("its image is for {}, the machine is {machine}", id.platform),
                 format!("build it for {machine}"),
@@ -104,14 +81,14 @@ fn check_names_and_ports(observed: &Observed, desired: &Desired, findings: &mut 
                     Some(project) => format!("compose project `{project}`"),
                     None => "no compose project".into(),
                 };
-                findings.refusals.push(finding(
+                findings.refusals.push(Finding::new(
                     name,
                     format!("container_name `{wanted}` is taken by a container of {owner}"),
                     "rename one of the two, or remove that container if nobody needs it",
                 ));
             }
             if service.model.replicas > 1 {
-                findings.refusals.push(finding(
+                findings.refusals.push(Finding::new(
                     name,
                     format!("container_name allows one container, {} are wanted", service.model.replicas),
                     "remove container_name, or ask for one replica",
@@ -121,7 +98,7 @@ fn check_names_and_ports(observed: &Observed, desired: &Desired, findings: &mut 
         for port in service.model.ports.iter().filter_map(|port| port.published) {
             if let Some(stranger) = observed.strangers.iter().find(|stranger| stranger.ports.contains(&port))
             {
-                findings.refusals.push(finding(
+                findings.refusals.push(Finding::new(
                     name,
                     format!("port {port} of the host is taken by container `{}`", stranger.name),
                     "stop that container or publish another port",
@@ -154,7 +131,7 @@ fn check_room(observed: &Observed, desired: &Desired, plan: &Plan<Action>, findi
         && to_pull > 0
         && free < needed
     {
-        findings.refusals.push(finding(
+        findings.refusals.push(Finding::new(
             "disk",
             format!("the images need about {}, {} are free", mebibytes(needed), mebibytes(free)),
             "run `bowline prune TARGET`, or make room",
@@ -172,7 +149,7 @@ fn check_room(observed: &Observed, desired: &Desired, plan: &Plan<Action>, findi
             && limit > memory
             && service.model.replicas > 0
         {
-            findings.warnings.push(finding(
+            findings.warnings.push(Finding::new(
                 name,
                 format!("it may use {}, the machine has {}", mebibytes(limit), mebibytes(memory)),
                 "set a memory limit that the machine can keep",
@@ -180,7 +157,7 @@ fn check_room(observed: &Observed, desired: &Desired, plan: &Plan<Action>, findi
         }
     }
     if memory > 0 && limits > memory {
-        findings.warnings.push(finding(
+        findings.warnings.push(Finding::new(
             "memory",
             format!("the limits add up to {}, the machine has {}", mebibytes(limits), mebibytes(memory)),
             "lower them in [targets.*.services], or take a bigger machine",
@@ -197,7 +174,7 @@ fn warn_of_weakness(observed: &Observed, desired: &Desired, plan: &Plan<Action>,
         if let Some(gate) = &step.gate
             && let Test::Settle { time } = &gate.test
         {
-            findings.warnings.push(finding(
+            findings.warnings.push(Finding::new(
                 &step.subject,
                 format!(
                     "it has no health check: staying up for {} s is all the proof there is",
@@ -208,16 +185,16 @@ fn warn_of_weakness(observed: &Observed, desired: &Desired, plan: &Plan<Action>,
         }
         if let Action::WriteFiles { edited, .. } = &step.action {
             for path in edited {
-                findings.warnings.push(finding(
+                findings.warnings.push(Finding::new(
                     path,
-                    "it differs on the target from what was last deployed; it will be replaced".into(),
+                    "it differs on the target from what was last deployed; it will be replaced",
                     format!("the edited one is kept there as {path}.before-bowline"),
                 ));
             }
         }
     }
     for (name, on) in weak_dependencies(desired) {
-        findings.warnings.push(finding(
+        findings.warnings.push(Finding::new(
             &name,
             format!("it waits for `{on}` to be healthy, whose health check is switched off"),
             "give it a health check, or depend on its start only",
@@ -229,7 +206,7 @@ fn warn_of_weakness(observed: &Observed, desired: &Desired, plan: &Plan<Action>,
             .as_ref()
             .is_some_and(|revision| revision.services.contains_key(&container.service));
         if !desired.services.contains_key(&container.service) && !placed && !container.one_off {
-            findings.warnings.push(finding(
+            findings.warnings.push(Finding::new(
                 &container.service,
                 format!(
                     "container `{}` belongs to the project, but the compose file has no such service",

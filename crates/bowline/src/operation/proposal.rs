@@ -7,7 +7,8 @@ use bowline_compose::directory::DirectoryError;
 use bowline_compose::observation::Observation;
 use bowline_core::compose::desired::Desired;
 use bowline_core::compose::planning::{Action, plan};
-use bowline_core::compose::preflight::{Finding, Findings, check};
+use bowline_core::compose::preflight::check;
+use bowline_core::finding::{Finding, Findings};
 use bowline_core::image::ImageId;
 use bowline_core::plan::Plan;
 
@@ -78,14 +79,13 @@ async fn missing_images(depot: &Depot, plan: &Plan<Action>) -> Outcome<Vec<Findi
             let failure = Failure::failed(format!("looking for the image of {subject}")).because(&error);
             with_hint(failure, error.hint())
         })?;
-        Ok::<_, Failure>(there.is_none().then(|| Finding {
-            text: format!(
+        Ok::<_, Failure>(there.is_none().then(|| {
+            let text = format!(
                 "its image {} is neither on the host nor in {}",
                 image.manifest.short(),
                 depot.repository
-            ),
-            remedy: "somebody deleted it there: release again, or choose another version".into(),
-            subject,
+            );
+            Finding::new(subject, text, "somebody deleted it there: release again, or choose another version")
         }))
     };
     let pulls = plan.steps.iter().filter_map(|step| match &step.action {

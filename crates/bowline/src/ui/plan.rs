@@ -2,7 +2,7 @@
 
 use bowline_core::compose::desired::Desired;
 use bowline_core::compose::planning::{Action, NamedImage};
-use bowline_core::compose::preflight::{Finding, Findings};
+use bowline_core::finding::{Finding, Findings};
 use bowline_core::health::{Gate, Test};
 use bowline_core::plan::{Plan, Precondition, Step};
 use bowline_core::reference::Reference;
@@ -84,8 +84,10 @@ pub fn render_findings(findings: &[Finding]) -> Vec<String> {
     findings
         .iter()
         .map(|finding| {
+            let place = finding.origin.as_ref().map(|origin| format!("{}: ", printable(&origin.to_string())));
             format!(
-                "{}: {} — {}",
+                "{}{}: {} — {}",
+                place.unwrap_or_default(),
                 printable(&finding.subject),
                 printable(&finding.text),
                 printable(&finding.remedy)
