@@ -220,13 +220,20 @@ impl KubeError {
 
     /// The error for a request that got no whole answer.
     pub(crate) fn unanswered(what: &str, server: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            // A login that failed on the way says more than what became of the request.
+            if let Some(known) = error.downcast_ref::<Self>() {
+                return known.clone();
+            }
+            next = error.source();
+        }
         let (what, server) = (what.to_owned(), server.to_owned());
         let reason = chain(error);
-        match () {
-            () if reason.contains("certificate") || reason.contains("Certificate") => {
-                Self::Certificate { what, server, reason }
-            }
-            () => Self::Unreachable { what, server, reason },
+        if reason.to_lowercase().contains("certificate") {
+            Self::Certificate { what, server, reason }
+        } else {
+            Self::Unreachable { what, server, reason }
         }
     }
 

@@ -5,8 +5,14 @@
 //! in the cluster.
 #![deny(missing_docs)]
 
+mod access;
+mod call;
 mod cluster;
+mod dial;
 mod error;
+mod login;
 
+pub use access::CONTROL_PLANE_KUBECONFIGS;
 pub use cluster::{Cluster, ORDINARY};
+pub use dial::{Opener, Stream};
 pub use error::KubeError;
