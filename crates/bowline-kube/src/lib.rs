@@ -6,13 +6,19 @@
 #![deny(missing_docs)]
 
 mod access;
+mod application;
 mod call;
 mod cluster;
 mod dial;
+mod discovery;
 mod error;
 mod login;
+mod observation;
 
 pub use access::CONTROL_PLANE_KUBECONFIGS;
+pub use application::{Applied, Deleted, Dependents, Expected};
 pub use cluster::{Cluster, ORDINARY};
 pub use dial::{Opener, Stream};
+pub use discovery::{Catalog, GroupVersion, Resource, ServerVersion};
 pub use error::KubeError;
+pub use observation::{Observation, Wanted};
