@@ -4,3 +4,21 @@
 //! Objects are dynamic: JSON values, as manifests and the API have them. No kubectl is needed, and nothing is installed
 //! in the cluster.
 #![deny(missing_docs)]
+
+mod access;
+mod application;
+mod call;
+mod cluster;
+mod dial;
+mod discovery;
+mod error;
+mod login;
+mod observation;
+
+pub use access::CONTROL_PLANE_KUBECONFIGS;
+pub use application::{Applied, Deleted, Dependents, Expected};
+pub use cluster::{Cluster, ORDINARY};
+pub use dial::{Opener, Stream};
+pub use discovery::{Catalog, GroupVersion, Resource, ServerVersion};
+pub use error::KubeError;
+pub use observation::{Observation, Wanted};
