@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::object::{Kind, Manifest, ObjectId};
 use super::workload::{pod_spec_mut, template_pointer};
+use crate::quantity::Quantity;
 use crate::service::ServiceOverride;
 
 /// Which containers of which workloads are a service's.
@@ -150,7 +151,7 @@ fn limit(container: &mut Map<String, Value>, wanted: &ServiceOverride) {
         let request = resources.pointer_mut(&format!("/requests/{name}"));
         if let Some(request) = request {
             let text = request.as_str().map_or_else(|| request.to_string(), str::to_owned);
-            let more = match (text.parse::<super::quantity::Quantity>(), quantity.parse::<super::quantity::Quantity>()) {
+            let more = match (text.parse::<Quantity>(), quantity.parse::<Quantity>()) {
                 (Ok(requested), Ok(limit)) => requested > limit,
                 _ => false,
             };
