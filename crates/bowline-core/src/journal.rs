@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::event::RunId;
+use crate::kube::object::ObjectId;
 use crate::rollout::Evidence;
 
 /// What a run means to do. Written before the first change, removed after the last.
@@ -39,6 +40,19 @@ pub struct Traces {
     pub services: BTreeSet<String>,
     /// Files in the project's directory, and what is written into them.
     pub files: BTreeMap<String, Digest>,
+    /// Objects of a cluster that were not there.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub objects: BTreeSet<ObjectTrace>,
+}
+
+/// An object that a run brings to a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ObjectTrace {
+    /// Which.
+    #[serde(flatten)]
+    pub id: ObjectId,
+    /// The version of its API, without the group: how to ask for it.
+    pub version: String,
 }
 
 impl Traces {
@@ -47,6 +61,7 @@ impl Traces {
         let mut all = Self::default();
         for intent in intents {
             all.services.extend(intent.traces.services.iter().cloned());
+            all.objects.extend(intent.traces.objects.iter().cloned());
             all.files.extend(intent.traces.files.iter().map(|(path, digest)| (path.clone(), *digest)));
         }
         all

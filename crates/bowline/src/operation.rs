@@ -2,6 +2,7 @@
 
 pub mod adopt;
 mod apply;
+pub mod cluster;
 pub mod archive;
 pub mod build;
 pub mod choice;

@@ -1,5 +1,6 @@
 //! How Bowline talks: stdout is data, stderr is for people.
 
+pub mod cluster;
 pub mod event;
 pub mod phase;
 pub mod plan;

@@ -266,7 +266,7 @@ async fn next_occurrence(watch: &mut Option<Watch>) -> Option<Occurrence> {
     }
 }
 
-fn report(recorder: &Recorder, service: String, health: &Health) {
+pub(super) fn report(recorder: &Recorder, service: String, health: &Health) {
     let (state, reason) = match health {
         Health::Absent => ("absent", String::new()),
         Health::Starting(why) => ("starting", why.clone()),

@@ -1,0 +1,64 @@
+//! Which objects of an earlier release are no longer wanted.
+
+use std::collections::BTreeSet;
+
+use super::comparison::{Loss, loss};
+use super::object::ObjectId;
+use super::revision::Inventory;
+
+/// What would go, and what stays although nothing wants it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// These go.
+    pub gone: BTreeSet<ObjectId>,
+    /// These may hold what people stored: they go only when somebody names them.
+    pub kept: BTreeSet<ObjectId>,
+}
+
+/// Why nothing is pruned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PruneError {
+    /// A release without objects would take away everything: that is a mistake in a path far more often than a wish.
+    #[error("the release has no objects at all: everything would be deleted")]
+    Everything,
+}
+
+/// The objects of the last revision that are not wanted any more. Nothing that Bowline did not apply itself is among them.
+///
+/// # Errors
+/// When nothing is wanted.
+pub fn prune(inventory: &Inventory, wanted: &BTreeSet<ObjectId>) -> Result<Pruned, PruneError> {
+    if wanted.is_empty() {
+        return Err(PruneError::Everything);
+    }
+    let unwanted = inventory.ids().filter(|id| !wanted.contains(*id)).cloned();
+    let (kept, gone) = unwanted.partition(|id| loss(&id.kind) == Loss::Data);
+    Ok(Pruned { gone, kept })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::kube::comparison::Remembered;
+    use crate::kube::revision::Entry;
+
+    fn inventory(ids: &[ObjectId]) -> Inventory {
+        let digest = Digest::of(b"x");
+        let remembered = Remembered { desired: digest, live: digest, yielded: Vec::new() };
+        let entry = |id: &ObjectId| Entry { id: id.clone(), version: "v1".into(), remembered: remembered.clone(), origin: None };
+        ids.iter().map(entry).collect()
+    }
+
+    #[test]
+    fn data_stays_and_an_empty_release_is_refused() {
+        let service = ObjectId::namespaced("", "Service", "chat", "old");
+        let claim = ObjectId::namespaced("", "PersistentVolumeClaim", "chat", "data");
+        let namespace = ObjectId::of_cluster("", "Namespace", "chat");
+        let kept = ObjectId::namespaced("apps", "Deployment", "chat", "user");
+        let all = inventory(&[service.clone(), claim.clone(), namespace.clone(), kept.clone()]);
+        let pruned = prune(&all, &BTreeSet::from([kept])).unwrap();
+        assert_eq!(pruned, Pruned { gone: [service].into(), kept: [claim, namespace].into() });
+        assert_eq!(prune(&all, &BTreeSet::new()), Err(PruneError::Everything));
+    }
+}

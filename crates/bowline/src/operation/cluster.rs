@@ -1,0 +1,17 @@
+//! A Kubernetes cluster as a target: what the verbs do there.
+
+mod apply;
+mod assessment;
+pub mod deploy;
+mod drive;
+pub mod goal;
+mod ledger;
+pub mod proposal;
+mod secret;
+pub mod site;
+mod survey;
+
+pub use deploy::{Deployment, Options};
+pub use goal::Goal;
+pub use proposal::{Proposal, Wish, propose};
+pub use site::Site;

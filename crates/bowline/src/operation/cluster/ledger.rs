@@ -1,0 +1,138 @@
+//! What a deploy writes down in its cluster: what it means to do, why it turned back, and what it reached.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bowline_core::journal::{Intent, ObjectTrace, Setback, Traces};
+use bowline_core::kube::comparison::{Remembered, remember};
+use bowline_core::kube::object::ObjectId;
+use bowline_core::kube::planning::{Action, Assessment};
+use bowline_core::kube::revision::{Entry, Inventory, Revision};
+use bowline_core::rollout::Evidence;
+use bowline_kube::lease::Lease;
+use bowline_kube::state::StateError;
+
+use super::deploy::Deployment;
+use super::proposal::Proposal;
+use crate::clock;
+use crate::error::Outcome;
+
+impl Deployment<'_> {
+    pub(super) async fn write_intent(&self, lease: &Lease, proposal: &Proposal) -> Outcome<()> {
+        let goal = &proposal.goal;
+        let intent = Intent {
+            run: self.recorder.run().clone(),
+            verb: goal.verb.clone(),
+            by: goal.by.clone(),
+            at: clock::now(),
+            base: proposal.state.newest().map(|base| base.number),
+            to: goal.release.clone(),
+            traces: traces(proposal),
+        };
+        self.noted(self.site.documents.begin(lease.authority(), &intent).await)
+    }
+
+    pub(super) async fn write_setback(
+        &self,
+        lease: &Lease,
+        release: Option<&String>,
+        base: &Revision,
+        evidence: &Evidence,
+    ) -> Outcome<()> {
+        let setback = Setback {
+            run: self.recorder.run().clone(),
+            at: clock::now(),
+            release: release.cloned(),
+            base: Some(base.number),
+            evidence: evidence.clone(),
+        };
+        self.noted(self.site.documents.turn_back(lease.authority(), &setback).await)
+    }
+
+    pub(super) fn noted<T>(&self, written: Result<T, StateError>) -> Outcome<T> {
+        written.map_err(|error| {
+            let doing = "writing down what is done on";
+            self.site.explain_any(doing, &error, error.is_unreachable(), error.hint())
+        })
+    }
+
+    /// The commit point in the cluster: the revision that says what stands where.
+    pub(super) async fn commit(
+        &self,
+        lease: &Lease,
+        proposal: &Proposal,
+        written: &BTreeMap<ObjectId, Remembered>,
+        verb: &str,
+        base: Option<&Revision>,
+    ) -> Outcome<()> {
+        let goal = &proposal.goal;
+        let applied = goal.applied();
+        let milliseconds = Duration::from_secs_f64(self.recorder.seconds()).as_millis();
+        let revision = Revision {
+            number: base.map_or(1, |base| base.number + 1),
+            release: goal.release.clone(),
+            verb: verb.to_owned(),
+            at: clock::now(),
+            run: self.recorder.run().clone(),
+            by: goal.by.clone(),
+            spec: goal.spec.digest(),
+            applied: applied.digest(),
+            images: goal.images.clone(),
+            inventory: inventory(proposal, written, base),
+            milliseconds: u64::try_from(milliseconds).unwrap_or(u64::MAX),
+        };
+        let committed = self.site.documents.commit(lease.authority(), &revision, &goal.spec, &applied).await;
+        self.noted(committed)?;
+        let kept = self.site.documents.prune(lease.authority(), self.site.target.pace.keep).await;
+        if let Err(error) = kept {
+            self.warn(format!("old revisions stay for now: {error}"));
+        }
+        Ok(())
+    }
+
+    /// What was meant is done or undone: the journal's pages of this run, and of interrupted ones, go.
+    pub(super) async fn clear_journal(&self, lease: &Lease, interrupted: &[Intent]) {
+        let own = std::iter::once(self.recorder.run());
+        for run in interrupted.iter().map(|intent| &intent.run).chain(own) {
+            if let Err(error) = self.site.documents.end(lease.authority(), run).await {
+                self.warn(error.to_string());
+            }
+        }
+    }
+}
+
+/// The objects that a plan brings and that were not there.
+fn traces(proposal: &Proposal) -> Traces {
+    let created = proposal.plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Apply { id, assessment: Assessment::Create { .. } } => {
+            let manifest = proposal.goal.manifests.iter().find(|manifest| manifest.id == *id)?;
+            Some(ObjectTrace { id: id.clone(), version: manifest.version.clone() })
+        }
+        _ => None,
+    });
+    Traces { objects: created.collect(), ..Traces::default() }
+}
+
+/// What stands where: what was written as it was left, the rest as it was found.
+fn inventory(
+    proposal: &Proposal,
+    written: &BTreeMap<ObjectId, Remembered>,
+    base: Option<&Revision>,
+) -> Inventory {
+    let known = |id: &ObjectId| base.and_then(|base| base.inventory.get(id)).map(|entry| entry.remembered.clone());
+    let entries = proposal.goal.manifests.iter().filter_map(|manifest| {
+        let found = || {
+            let live = proposal.live.get(&manifest.id)?;
+            let yielded = known(&manifest.id).map(|known| known.yielded).unwrap_or_default();
+            Some(remember(&manifest.value, live, &yielded))
+        };
+        let remembered = written.get(&manifest.id).cloned().or_else(found)?;
+        Some(Entry {
+            id: manifest.id.clone(),
+            version: manifest.version.clone(),
+            remembered,
+            origin: Some(manifest.origin.clone()),
+        })
+    });
+    entries.collect()
+}

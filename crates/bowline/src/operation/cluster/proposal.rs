@@ -1,0 +1,106 @@
+//! What a deploy would do to a cluster: one look, what each object means, and the way there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bowline_core::finding::{Finding, Findings};
+use bowline_core::kube::object::ObjectId;
+use bowline_core::kube::order::{Ordering, edges};
+use bowline_core::kube::planning::{Action, Assessment, Pace, plan};
+use bowline_core::kube::preflight::check;
+use bowline_core::kube::prune::prune;
+use bowline_core::plan::Plan;
+use bowline_kube::Catalog;
+use bowline_kube::state::State;
+use serde_json::Value;
+
+use super::assessment::{Assessments, assess};
+use super::goal::{Goal, Prepared};
+use super::site::Site;
+use super::survey;
+use crate::error::{Failure, Outcome};
+
+/// What somebody allows besides what is always done.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// Objects that may be deleted and made anew where a field of theirs cannot change.
+    pub renew: BTreeSet<ObjectId>,
+    /// Whether objects of the last revision that the goal does not have are deleted.
+    pub prune: bool,
+    /// Objects that are to go, whatever else: those that a failed run brought.
+    pub undo: BTreeSet<ObjectId>,
+}
+
+/// What would be done, and what it is based on.
+pub struct Proposal {
+    /// What should be.
+    pub goal: Goal,
+    /// How the cluster calls its kinds.
+    pub catalog: Catalog,
+    /// What Bowline keeps in the cluster.
+    pub state: State,
+    /// The objects as they are.
+    pub live: BTreeMap<ObjectId, Value>,
+    /// What each object means.
+    pub assessments: BTreeMap<ObjectId, Assessment>,
+    /// What waits for what, and why.
+    pub ordering: Ordering,
+    /// The way there.
+    pub plan: Plan<Action>,
+    /// What speaks against it.
+    pub findings: Findings,
+}
+
+/// Looks at the cluster and plans: what `plan` shows and `deploy` does. Changes nothing.
+///
+/// # Errors
+/// When the cluster does not answer, or the objects wait for each other in a circle.
+pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Proposal> {
+    let state = site.documents.state().await.map_err(|error| {
+        site.explain_any("reading what was deployed to", &error, error.is_unreachable(), error.hint())
+    })?;
+    let (seen, catalog) = survey::own(site, &prepared, &state).await?;
+    let base = state.newest();
+    let inventory = base.map(|base| &base.inventory);
+    let ordering = edges(&prepared.goal.manifests)
+        .map_err(|error| Failure::invalid(format!("ordering the objects of {}", site.target.name)).because(&error))?;
+    let Assessments { each, mut findings } =
+        assess(site, &prepared, &seen.objects, inventory, &wish.renew).await?;
+    let there = |id: &ObjectId| seen.objects.contains_key(id);
+    let wanted: BTreeSet<ObjectId> = prepared.goal.manifests.iter().map(|manifest| manifest.id.clone()).collect();
+    let mut gone: BTreeSet<ObjectId> = wish.undo.iter().filter(|id| there(id) && !wanted.contains(*id)).cloned().collect();
+    if wish.prune
+        && let Some(inventory) = inventory
+    {
+        let pruned = prune(inventory, &wanted).map_err(|error| {
+            Failure::invalid(format!("pruning {}", site.target.name)).because(&error)
+        })?;
+        gone.extend(pruned.gone.into_iter().filter(|id| there(id)));
+        findings.warnings.extend(pruned.kept.into_iter().map(|id| {
+            let remedy = "what people stored may be in it: delete it by name if it is not needed";
+            Finding::new(id.to_string(), "is no longer in the manifests and stays", remedy)
+        }));
+    }
+    let pace = Pace { start: site.target.pace.start, restarts: site.target.pace.restarts };
+    let number = base.map(|base| base.number);
+    let plan = plan(number, &prepared.goal.manifests, &ordering, &each, &gone, &pace)
+        .map_err(|error| Failure::invalid(format!("ordering the objects of {}", site.target.name)).because(&error))?;
+    let unchanged =
+        each.iter().filter(|(_, found)| **found == Assessment::Unchanged).map(|(id, _)| id.clone()).collect();
+    if !plan.is_empty() {
+        let (cluster, notes) = survey::around(site, &prepared.goal.manifests, unchanged, BTreeSet::new()).await?;
+        let found = check(&prepared.goal.manifests, &cluster);
+        findings.refusals.extend(found.refusals);
+        findings.warnings.extend(found.warnings);
+        let note = |text| Finding::new(site.target.name.clone(), text, "what is not seen is not checked");
+        findings.warnings.extend(notes.into_iter().map(note));
+    }
+    let Prepared { goal, .. } = prepared;
+    Ok(Proposal { goal, catalog, state, live: seen.objects, assessments: each, ordering, plan, findings })
+}
+
+impl Proposal {
+    /// Whether an object is written.
+    pub fn writes(&self, id: &ObjectId) -> bool {
+        self.plan.steps.iter().any(|step| step.action.writes() && step.action.id() == Some(id))
+    }
+}

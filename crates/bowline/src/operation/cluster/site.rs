@@ -1,0 +1,162 @@
+//! A cluster connected to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_compose::connection::{Address, Command, Connection, Options};
+use bowline_core::event::RunId;
+use bowline_core::kube::object::{Manifest, ObjectId, Origin};
+use bowline_kube::document::Documents;
+use bowline_kube::lease::{Holder, Lease, LeaseError};
+use bowline_kube::{CONTROL_PLANE_KUBECONFIGS, Cluster, KubeError, Opener, Stream};
+use serde_json::json;
+
+use crate::config::{Config, KubernetesTarget};
+use crate::error::{Failure, FailureKind, Outcome};
+use crate::operation::host::with_hint;
+
+/// A connection to a target's cluster, and what Bowline keeps there.
+pub struct Site {
+    /// The target, as today's configuration has it.
+    pub target: KubernetesTarget,
+    /// The project's name.
+    pub project: String,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The namespace of manifests that name none; Bowline's own documents are there too.
+    pub namespace: String,
+    /// What Bowline keeps there.
+    pub documents: Documents,
+    /// The way through the control plane's machine, where that is the way.
+    connection: Option<Connection>,
+}
+
+impl Site {
+    /// Connects to a target.
+    ///
+    /// # Errors
+    /// Kind `Unreachable` or `Invalid`: says which server was asked, and what is missing.
+    pub async fn connect(config: &Config, target: &KubernetesTarget) -> Outcome<Self> {
+        let explain = |error: &KubeError| explain(&target.name, "connecting to", error);
+        let (cluster, connection) = match &target.host {
+            None => (Cluster::connect(target.context.as_deref()).await.map_err(|error| explain(&error))?, None),
+            Some(host) => {
+                let (cluster, connection) = connect_through(target, host).await?;
+                (cluster, Some(connection))
+            }
+        };
+        let namespace = target.namespace.clone().unwrap_or_else(|| cluster.namespace().to_owned());
+        let documents = Documents::new(&cluster, &namespace, &config.project, &target.name);
+        let (target, project) = (target.clone(), config.project.clone());
+        Ok(Self { target, project, cluster, namespace, documents, connection })
+    }
+
+    /// Waits until the way to the cluster is lost; for ever where there is none that could be.
+    pub async fn wait_lost(&self) -> Failure {
+        match &self.connection {
+            Some(connection) => {
+                let lost = connection.wait_lost().await;
+                let doing = format!("changing {}", self.target.name);
+                Failure::new(FailureKind::Unreachable, doing).because(&lost)
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// An error of the adapter in words: what was attempted on this target.
+    pub fn explain(&self, doing: &str, error: &KubeError) -> Failure {
+        explain(&self.target.name, doing, error)
+    }
+
+    /// Any error of the adapter in words.
+    pub fn explain_any(
+        &self,
+        doing: &str,
+        error: &(dyn std::error::Error + 'static),
+        unreachable: bool,
+        hint: Option<String>,
+    ) -> Failure {
+        let kind = if unreachable { FailureKind::Unreachable } else { FailureKind::Failed };
+        with_hint(Failure::new(kind, format!("{doing} {}", self.target.name)).because(error), hint)
+    }
+
+    /// The namespace in which Bowline's documents are, as a manifest: the lock is kept there before anything else is.
+    pub fn home(&self) -> Manifest {
+        Manifest {
+            id: ObjectId::of_cluster("", "Namespace", &self.namespace),
+            version: "v1".into(),
+            value: json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}),
+            origin: Origin { file: crate::config::FILE.into(), line: 1, column: 1 },
+        }
+    }
+
+    /// Takes the lock, waiting at most so long for whoever has it; `waiting` is told whom.
+    ///
+    /// # Errors
+    /// Kind `Locked`: somebody else has it.
+    pub async fn take_lease(
+        &self,
+        run: &RunId,
+        verb: &str,
+        patience: Duration,
+        waiting: impl FnMut(&Holder),
+    ) -> Outcome<Lease> {
+        let taken = Lease::wait(&self.documents, &run.to_string(), verb, patience, waiting).await;
+        taken.map_err(|error| {
+            let unreachable = matches!(&error, LeaseError::Kube(error) if error.is_unreachable());
+            let failure = self.explain_any("taking the lock of", &error, unreachable, error.hint());
+            match error {
+                LeaseError::Held { .. } => Failure { kind: FailureKind::Locked, ..failure },
+                _ => failure,
+            }
+        })
+    }
+}
+
+fn explain(target: &str, doing: &str, error: &KubeError) -> Failure {
+    let kind = if error.is_unreachable() { FailureKind::Unreachable } else { FailureKind::Failed };
+    with_hint(Failure::new(kind, format!("{doing} {target}")).because(error), error.hint())
+}
+
+/// Reaches a private API through the control plane's machine, by the kubeconfig that is kept there.
+async fn connect_through(target: &KubernetesTarget, host: &str) -> Outcome<(Cluster, Connection)> {
+    let failed = || Failure::new(FailureKind::Unreachable, format!("connecting to {}", target.name));
+    let address: Address = host.parse().map_err(|error| {
+        Failure::invalid(format!("reading the host of target {}", target.name)).because(&error)
+    })?;
+    let connection = Connection::open(&address, &Options::from_env())
+        .await
+        .map_err(|error| with_hint(failed().because(&error), error.hint()))?;
+    let (place, text) = read_kubeconfig(target, &connection).await?;
+    let streams = connection.clone();
+    let opener: Opener = Arc::new(move |host, port| {
+        let connection = streams.clone();
+        Box::pin(async move {
+            let stream = connection.stream_to(&host, port).await.map_err(std::io::Error::other)?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        })
+    });
+    let cluster = Cluster::connect_through(&text, &place, None, opener)
+        .await
+        .map_err(|error| explain(&target.name, "connecting to", &error))?;
+    Ok((cluster, connection))
+}
+
+/// The control plane's own kubeconfig; it is read with `sudo` where the login may not, as such files are root's.
+async fn read_kubeconfig(target: &KubernetesTarget, connection: &Connection) -> Outcome<(String, String)> {
+    for file in CONTROL_PLANE_KUBECONFIGS {
+        let path = file.replacen('~', connection.home(), 1);
+        for words in [&["cat", "--", &path][..], &["sudo", "-n", "cat", "--", &path]] {
+            let [program, arguments @ ..] = words else { continue };
+            let command = Command::new(*program).args(arguments.iter().copied());
+            if let Ok(output) = connection.run(command).await
+                && output.is_success()
+            {
+                return Ok((format!("{}:{path}", target.host.as_deref().unwrap_or_default()), output.text()));
+            }
+        }
+    }
+    Err(Failure::new(FailureKind::Unreachable, format!("connecting to {}", target.name))
+        .since(format!("no kubeconfig can be read there; looked for {}", CONTROL_PLANE_KUBECONFIGS.join(", ")))
+        .hint("let the login read one of them, or run `sudo` without a password"))
+}
