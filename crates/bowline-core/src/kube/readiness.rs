@@ -37,6 +37,9 @@ mod status;
 mod storage;
 mod trouble;
 
+#[cfg(test)]
+mod tests;
+
 pub use baseline::broken_before;
 pub use probe::unproven;
 pub use progress::{Progress, progress};
