@@ -24,6 +24,7 @@ mod daemon;
 mod definition;
 mod deployment;
 mod event;
+mod evidence;
 mod generic;
 mod image;
 mod job;
@@ -41,6 +42,7 @@ mod trouble;
 mod tests;
 
 pub use baseline::broken_before;
+pub use evidence::troubles;
 pub use probe::unproven;
 pub use progress::{Progress, progress};
 pub use related::{Related, wanted_related};

@@ -61,8 +61,7 @@ impl<'a> Container<'a> {
     }
 
     fn place(&self, trouble: Trouble) -> Trouble {
-        let what = if self.is_init { "init container" } else { "container" };
-        Trouble { container: Some(format!("{what} {}", self.name())), ..trouble }
+        Trouble { container: Some(self.name().to_owned()), is_init: self.is_init, ..trouble }
     }
 
     /// What keeps it from being ready, if anything does.
@@ -126,7 +125,9 @@ impl<'a> Container<'a> {
         let code = ended.get("exitCode").and_then(Value::as_i64).unwrap_or_default();
         let (reason, message) = (text(ended, "/reason"), text(ended, "/message"));
         let log = self.last_words(case, message);
-        let tell = |trouble: Trouble| Trouble { exit_code: Some(code), log: log.clone(), ..trouble };
+        let is_previous = self.status.pointer("/state/running").is_some();
+        let tell =
+            |trouble: Trouble| Trouble { exit_code: Some(code), is_previous, log: log.clone(), ..trouble };
         // Docker's words until 1.23, containerd's since: the process was never there.
         if matches!(reason, "ContainerCannotRun" | "StartError")
             && let Some(why) = explain_start(message)

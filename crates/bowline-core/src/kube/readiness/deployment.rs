@@ -68,7 +68,7 @@ fn judge_bodiless(case: &Case<'_>, wanted: u64) -> Health {
 
 /// The ReplicaSet of the present template: it carries the Deployment's own revision. Names and hashes say nothing, since
 /// another Deployment of the same name may have left some behind; nor does age, since a rollback takes an old one.
-fn find_newest<'a>(case: &Case<'a>) -> Option<&'a Value> {
+pub(super) fn find_newest<'a>(case: &Case<'a>) -> Option<&'a Value> {
     let uid = text(case.object, "/metadata/uid");
     let revision = text(case.object, REVISION);
     if revision.is_empty() {

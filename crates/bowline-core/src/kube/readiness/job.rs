@@ -62,7 +62,7 @@ fn wait(job: &Value, troubles: &[Trouble]) -> String {
 }
 
 /// What is wrong with its pods. A pod that has failed is one try, and does not yet fail the Job.
-fn find_troubles(case: &Case<'_>) -> Vec<Trouble> {
+pub(super) fn find_troubles(case: &Case<'_>) -> Vec<Trouble> {
     let uid = text(case.object, "/metadata/uid");
     let mut pods: Vec<_> =
         case.sight.pods.iter().copied().filter(|pod| is_owned(pod, uid) && !is_terminating(pod)).collect();

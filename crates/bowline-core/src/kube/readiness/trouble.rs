@@ -1,5 +1,7 @@
 //! What is wrong with one pod, and which of several troubles explains the others.
 
+use std::cmp::Ordering;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -46,12 +48,16 @@ pub struct Trouble {
     pub created: Option<Timestamp>,
     /// Where the pod is, once it is somewhere.
     pub node: Option<String>,
-    /// The container, and what it is there for where it is not one of the main ones: `init container migrate`.
+    /// The container, where it is one container's.
     pub container: Option<String>,
+    /// Whether that container only prepares the pod.
+    pub is_init: bool,
     /// What it is, without where: `exited with code 3, restart 1 of 8 allowed`.
     pub words: String,
     /// The exit code, where a process ended.
     pub exit_code: Option<i64>,
+    /// Whether the process that ended has a successor already: its log is the API's `previous` one.
+    pub is_previous: bool,
     /// The last lines that the process wrote.
     pub log: Vec<String>,
 }
@@ -67,8 +73,10 @@ impl Trouble {
             created: time(pod, "/metadata/creationTimestamp"),
             node: (!node.is_empty()).then(|| node.to_owned()),
             container: None,
+            is_init: false,
             words: words.into(),
             exit_code: None,
+            is_previous: false,
             log: Vec::new(),
         }
     }
@@ -86,7 +94,8 @@ impl Trouble {
     /// Where and what: `pod user-5d9 on node-2, container user: exited with code 3`.
     pub fn sentence(&self) -> String {
         let node = self.node.iter().map(|node| format!(" on {node}"));
-        let container = self.container.iter().map(|container| format!(", {container}"));
+        let what = if self.is_init { "init container" } else { "container" };
+        let container = self.container.iter().map(|container| format!(", {what} {container}"));
         format!("pod {}{}: {}", self.pod, node.chain(container).collect::<String>(), self.words)
     }
 
@@ -107,10 +116,15 @@ impl Trouble {
     }
 }
 
+/// The more telling of two troubles is the lesser.
+pub(super) fn compare(one: &Trouble, other: &Trouble) -> Ordering {
+    one.rank().cmp(&other.rank())
+}
+
 /// The most telling of some troubles, whatever their order: what cannot get better before what can, causes before what
 /// follows from them, one with last words before one without, the oldest pod first.
 pub(super) fn most_telling<'t>(troubles: impl Iterator<Item = &'t Trouble>) -> Option<&'t Trouble> {
-    troubles.min_by(|one, other| one.rank().cmp(&other.rank()))
+    troubles.min_by(|one, other| compare(one, other))
 }
 
 /// The cause that explains most of some troubles.

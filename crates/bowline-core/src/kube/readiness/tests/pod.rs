@@ -377,3 +377,27 @@ fn a_bare_pod_that_is_to_end_is_up_when_it_has_ended_well() {
     assert_eq!(task("Succeeded", over(0, "Completed")), "ready: completed");
     assert_eq!(task("Failed", over(4, "Error")), "failed: exited with code 4");
 }
+
+#[test]
+fn troubles_say_whose_log_is_wanted() {
+    let again = with(
+        running("user", "2026-11-22T10:00:30Z", false),
+        json!({"restartCount": 1, "lastState": {"terminated": ended(1, "Error", "")}}),
+    );
+    let scene = Scene {
+        pods: vec![
+            pod(NAME),
+            pod_with("user-6c9d4b7f8-b", "Running", again),
+            pod_with("user-6c9d4b7f8-c", "Running", crashing(2, 3, "Error", "")),
+        ],
+        ..Scene::default()
+    };
+    let kind = Kind::new("apps", "ReplicaSet");
+    let found =
+        scene.see(&replica_set(), |sight| troubles(&kind, sight, &budget(), at("2026-11-22T10:01:00Z")));
+    let asked: Vec<_> = found
+        .iter()
+        .map(|trouble| (trouble.pod.as_str(), trouble.container.as_deref(), trouble.is_previous))
+        .collect();
+    assert_eq!(asked, [("user-6c9d4b7f8-b", Some("user"), true), ("user-6c9d4b7f8-c", Some("user"), false)]);
+}

@@ -82,6 +82,7 @@ fn nothing_that_the_api_tells_is_too_strange() {
         let kind = Kind::new(group, name);
         scene.see(object, |sight| {
             let _ = (judge(&kind, sight, &budget(), now), wedged(sight, &budget(), now));
+            let _ = (broken_before(&kind, sight, &budget(), now), troubles(&kind, sight, &budget(), now));
         });
         let _ = (progress(&kind, object), unproven(&kind, object), selects(object, Some(object)));
     };
