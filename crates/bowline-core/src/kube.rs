@@ -11,4 +11,5 @@ pub mod field;
 pub mod object;
 pub mod order;
 pub mod planning;
+pub mod readiness;
 pub mod workload;
