@@ -28,6 +28,7 @@ pub mod run;
 mod sight;
 pub mod spec;
 pub mod status;
+pub mod target;
 pub mod version;
 pub mod workflow;
 

@@ -7,9 +7,10 @@ use clap::Args;
 use crate::cli::Context;
 use crate::config::Config;
 use crate::error::Outcome;
-use crate::operation::delivery::{Delivery, Order};
+use crate::operation::delivery::Order;
 use crate::operation::depot::Depot;
 use crate::operation::run;
+use crate::operation::target::Reached;
 use crate::record::Recorder;
 
 /// What to deploy, and how.
@@ -34,6 +35,12 @@ pub struct Manner {
     /// Leave things as they are when it fails: for emergencies
     #[arg(long)]
     pub no_rollback: bool,
+    /// Let this object of a cluster be deleted and made anew where it cannot change: Kind/name; may be given several times
+    #[arg(long, value_name = "OBJECT")]
+    pub renew: Vec<String>,
+    /// Delete objects of a cluster that the release no longer has; never namespaces or volumes
+    #[arg(long)]
+    pub prune: bool,
     /// How long to wait for somebody else's lock, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub wait: u64,
@@ -48,6 +55,8 @@ impl Manner {
             only: services.into_iter().collect(),
             no_rollback: self.no_rollback,
             patience: Duration::from_secs(self.wait),
+            renew: self.renew.clone(),
+            prune: self.prune,
         }
     }
 }
@@ -61,10 +70,9 @@ pub async fn run(context: &Context, args: DeployArgs) -> Outcome<()> {
     let order = args.manner.order(&args.target, args.version, args.services);
     let work = async |recorder: &Recorder| {
         let depot = Depot::open(&config).await?;
-        let delivery = Delivery::open(&config, &depot, &order.target).await?;
-        let release = delivery.choose(order.version.as_deref()).await?;
-        let goal = delivery.goal(&release, "deploy");
-        let summary = delivery.deploy(&context.ui, recorder, &goal, &order, "deploy").await?;
+        let target = Reached::open(&config, &depot, &order.target).await?;
+        let release = target.choose(order.version.as_deref()).await?;
+        let summary = target.deploy(&context.ui, recorder, &release, &order, "deploy").await?;
         context.ui.done(format_args!("{} runs on {}", release.record.tag, order.target));
         Ok(summary)
     };

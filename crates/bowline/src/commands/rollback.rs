@@ -6,9 +6,9 @@ use super::deploy::Manner;
 use crate::cli::Context;
 use crate::config::Config;
 use crate::error::Outcome;
-use crate::operation::delivery::Delivery;
 use crate::operation::depot::Depot;
 use crate::operation::run;
+use crate::operation::target::Reached;
 use crate::record::Recorder;
 
 /// What to go back to, and how.
@@ -33,10 +33,9 @@ pub async fn run(context: &Context, args: RollbackArgs) -> Outcome<()> {
     let order = args.manner.order(&args.target, args.version, Vec::new());
     let work = async |recorder: &Recorder| {
         let depot = Depot::open(&config).await?;
-        let delivery = Delivery::open(&config, &depot, &order.target).await?;
-        let goal = delivery.goal_of_rollback(order.version.as_deref()).await?;
-        let summary = delivery.deploy(&context.ui, recorder, &goal, &order, "rollback").await?;
-        let name = goal.release.as_deref().unwrap_or("what was adopted");
+        let target = Reached::open(&config, &depot, &order.target).await?;
+        let (summary, release) = target.roll_back(&context.ui, recorder, &order).await?;
+        let name = release.as_deref().unwrap_or("what was adopted");
         context.ui.done(format_args!("{name} runs on {}", order.target));
         Ok(summary)
     };

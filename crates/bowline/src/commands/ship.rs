@@ -8,10 +8,10 @@ use super::version::VersionArgs;
 use crate::cli::Context;
 use crate::config::Config;
 use crate::error::Outcome;
-use crate::operation::delivery::Delivery;
 use crate::operation::depot::Depot;
 use crate::operation::release::{Released, release};
 use crate::operation::run;
+use crate::operation::target::Reached;
 use crate::record::Recorder;
 
 /// What to ship, where to, and how.
@@ -38,13 +38,12 @@ pub async fn run(context: &Context, args: ShipArgs) -> Outcome<()> {
     let work = async |recorder: &Recorder| {
         let depot = Depot::open(&config).await?;
         // A target that cannot be reached is known before minutes are spent on building.
-        let delivery = Delivery::open(&config, &depot, &order.target).await?;
+        let target = Reached::open(&config, &depot, &order.target).await?;
         let released = release(context, recorder, &config, &depot, &request).await?;
         let Released::Complete(release) = &released else {
             return Ok(unreleased(context, recorder, &released));
         };
-        let goal = delivery.goal(release, "ship");
-        let summary = delivery.deploy(&context.ui, recorder, &goal, &order, "ship").await?;
+        let summary = target.deploy(&context.ui, recorder, release, &order, "ship").await?;
         context.ui.done(format_args!("{} runs on {}", release.record.tag, order.target));
         Ok(summary)
     };

@@ -48,6 +48,17 @@ pub async fn find(
     }
 }
 
+/// Whether a version as people write it means this release, by its name alone: `v5.0.2-b321acf`, `5.0.2-b321acf`, `v5.0.2`
+/// and `5.0.2` all mean `v5.0.2-b321acf`.
+pub fn names(release: &str, version: &str) -> bool {
+    let (release, wanted) = (bare(release), bare(version));
+    release == wanted || release.split('-').next() == Some(wanted)
+}
+
+fn bare(version: &str) -> &str {
+    version.strip_prefix('v').unwrap_or(version)
+}
+
 /// Whether a version as people write it (`v5.0.2-b321acf`, `5.0.2-b321acf`, `v5.0.2`, `5.0.2`) means this tag.
 fn is_meant(tag: &Tag, version: &str) -> bool {
     let wanted = version.strip_prefix('v').unwrap_or(version);

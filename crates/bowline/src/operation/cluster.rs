@@ -2,6 +2,7 @@
 
 mod apply;
 mod assessment;
+pub mod delivery;
 pub mod deploy;
 mod drive;
 pub mod goal;
@@ -11,6 +12,7 @@ mod secret;
 pub mod site;
 mod survey;
 
+pub use delivery::Delivery;
 pub use deploy::{Deployment, Options};
 pub use goal::Goal;
 pub use proposal::{Proposal, Wish, propose};

@@ -33,6 +33,10 @@ pub struct Order {
     pub no_rollback: bool,
     /// How long to wait for somebody else's lock.
     pub patience: Duration,
+    /// Objects of a cluster (`Kind/name`) that may be deleted and made anew.
+    pub renew: Vec<String>,
+    /// Whether objects of a cluster that the release no longer has are deleted.
+    pub prune: bool,
 }
 
 /// A target connected to, with the registry that its releases come from.
@@ -143,10 +147,9 @@ impl<'c> Delivery<'c> {
             return Goal::of_revision(&self.host, newest).await;
         }
         let wanted = |revision: &&Revision| match version {
-            Some(version) => revision.release.as_deref().is_some_and(|release| {
-                let bare = version.strip_prefix('v').unwrap_or(version);
-                release == version || release.strip_prefix('v') == Some(bare) || core(release) == Some(bare)
-            }),
+            Some(version) => {
+                revision.release.as_deref().is_some_and(|release| choice::names(release, version))
+            }
             None => revision.release != newest.release,
         };
         if let Some(revision) = state.revisions.values().rev().find(wanted) {
@@ -166,10 +169,4 @@ impl<'c> Delivery<'c> {
             )),
         }
     }
-}
-
-/// `5.0.2` of `v5.0.2-b321acf`.
-fn core(release: &str) -> Option<&str> {
-    let bare = release.strip_prefix('v').unwrap_or(release);
-    bare.split('-').next()
 }
