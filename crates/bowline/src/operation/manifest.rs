@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use bowline_core::kube::edit::{Change, edit};
+use bowline_core::kube::image::Pin;
 use bowline_core::placeholder::Placeholders;
 use bowline_core::release::Spec;
 use globset::GlobSet;
 
 use crate::config::{Config, KubernetesTarget, Target, globs};
-use crate::error::{Failure, Outcome};
+use crate::error::{Attempt, Failure, Outcome};
 
 /// How long rendering may take: charts may be fetched first.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -80,6 +82,48 @@ impl<'t> Selection<'t> {
         }
         found
     }
+}
+
+/// Writes images into the manifests of a checkout: nothing but the bytes of the images changes. Gives the files that were
+/// written. Nothing is written unless all can be.
+///
+/// # Errors
+/// Where a file is not as the release has it, or an image cannot be changed without touching anything else: says where.
+pub fn write_images(directory: &Path, pins: &[Pin]) -> Outcome<Vec<String>> {
+    let mut changes: BTreeMap<&str, Vec<Change>> = BTreeMap::new();
+    for pin in pins.iter().filter(|pin| pin.is_change()) {
+        changes.entry(&pin.place.origin.file).or_default().push(pin.change());
+    }
+    let mut edited = Vec::new();
+    let mut told = Vec::new();
+    for (file, changes) in changes {
+        let path = directory.join(file);
+        let text = std::fs::read_to_string(&path).attempt(|| format!("reading {}", path.display()))?;
+        match edit(file, &text, &changes) {
+            Ok(text) => edited.push((file.to_owned(), path, text)),
+            Err(remarks) => told.extend(remarks.iter().map(ToString::to_string)),
+        }
+    }
+    if !told.is_empty() {
+        return Err(Failure::invalid("writing images into the manifests")
+            .detail(told)
+            .hint("nothing was written; write these by hand, or release the files as they are first"));
+    }
+    for (_, path, text) in &edited {
+        let attempt = || format!("writing {}", path.display());
+        let fresh = tempfile_beside(path);
+        std::fs::write(&fresh, text).attempt(attempt)?;
+        let permissions = std::fs::metadata(path).attempt(attempt)?.permissions();
+        std::fs::set_permissions(&fresh, permissions).attempt(attempt)?;
+        std::fs::rename(&fresh, path).attempt(attempt)?;
+    }
+    Ok(edited.into_iter().map(|(file, _, _)| file).collect())
+}
+
+fn tempfile_beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.bowline", std::process::id()));
+    path.with_file_name(name)
 }
 
 /// Runs the commands that render manifests, in the configuration's directory; gives what each target's printed.
