@@ -4,4 +4,5 @@
 //! no version of Kubernetes is built in.
 
 pub mod object;
+pub mod revision;
 pub mod workload;
