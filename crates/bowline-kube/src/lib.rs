@@ -4,3 +4,15 @@
 //! Objects are dynamic: JSON values, as manifests and the API have them. No kubectl is needed, and nothing is installed
 //! in the cluster.
 #![deny(missing_docs)]
+
+mod access;
+mod call;
+mod cluster;
+mod dial;
+mod error;
+mod login;
+
+pub use access::CONTROL_PLANE_KUBECONFIGS;
+pub use cluster::{Cluster, ORDINARY};
+pub use dial::{Opener, Stream};
+pub use error::KubeError;
