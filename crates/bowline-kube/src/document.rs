@@ -219,7 +219,7 @@ impl Documents {
         key: &str,
         content: &impl Serialize,
     ) -> Result<Creation, DocumentError> {
-        let written = Written::new(self, kind, key, content)?;
+        let written = Written::new(&self.name(), self.labels(), kind, key, content)?;
         for part in written.parts() {
             self.post(&part).await?;
         }
@@ -251,7 +251,7 @@ impl Documents {
         Ok(secret::gather(secrets(answer)))
     }
 
-    /// Which documents of some kinds there are, and the parts that belong to none of them: names of Secrets by key.
+    /// Which documents of some kinds (of all: where none is named) there are, and the parts that belong to none of them: names of Secrets by key.
     /// One round trip, without their content.
     pub(crate) async fn inventory(&self, kinds: &[Kind]) -> Result<secret::Inventory, DocumentError> {
         const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
@@ -266,7 +266,7 @@ impl Documents {
 
     /// Reads one document; none where there is none with this key.
     pub async fn find(&self, kind: Kind, key: &str) -> Result<Option<Document>, DocumentError> {
-        match self.get(&secret::name(self, kind, key)).await? {
+        match self.get(&secret::name(&self.name(), kind, key)).await? {
             Some(head) => Ok(Some(self.complete(head).await?)),
             None => Ok(None),
         }
@@ -274,7 +274,7 @@ impl Documents {
 
     /// Removes a document; one that is not there is no error.
     pub async fn delete(&self, kind: Kind, key: &str) -> Result<(), DocumentError> {
-        let name = secret::name(self, kind, key);
+        let name = secret::name(&self.name(), kind, key);
         let parts = self.get(&name).await?.map(|head| head.parts()).unwrap_or_default();
         // The head first: what is left when this is cut off is no document any more.
         self.drop_secret(&name).await?;
@@ -346,7 +346,10 @@ impl Documents {
         let labels: Vec<String> =
             self.labels().iter().map(|(label, value)| format!("{label}={value}")).collect();
         let kinds: Vec<&str> = kinds.iter().map(|kind| kind.word()).collect();
-        format!("{},{KIND} in ({})", labels.join(","), kinds.join(","))
+        match kinds.as_slice() {
+            [] => labels.join(","),
+            kinds => format!("{},{KIND} in ({})", labels.join(","), kinds.join(",")),
+        }
     }
 }
 

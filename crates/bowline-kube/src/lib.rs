@@ -12,6 +12,13 @@ mod dial;
 mod error;
 mod login;
 
+pub mod document;
+pub mod exec;
+pub mod lease;
+pub mod log;
+pub mod state;
+pub mod watch;
+
 pub use access::CONTROL_PLANE_KUBECONFIGS;
 pub use cluster::{Cluster, ORDINARY};
 pub use dial::{Opener, Stream};

@@ -26,7 +26,8 @@ mod tests {
     fn different_words_stay_different() {
         assert_eq!(name_part("chat"), "chat");
         assert_eq!(name_part("20261122t101500-3f9c2ab417"), "20261122t101500-3f9c2ab417");
-        let words = ["Chat", "chat ", "-chat", "chät", "채팅", "", "a/b", "a.b", &"x".repeat(41), &"x".repeat(42)];
+        let words =
+            ["Chat", "chat ", "-chat", "chät", "채팅", "", "a/b", "a.b", &"x".repeat(41), &"x".repeat(42)];
         let parts: std::collections::BTreeSet<_> = words.iter().map(|word| name_part(word)).collect();
         assert_eq!(parts.len(), words.len(), "{parts:?}");
         for part in parts {

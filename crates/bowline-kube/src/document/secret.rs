@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::name::name_part;
-use super::{Document, DocumentError, Documents, Found, KIND, Kind, LARGEST};
+use super::{Document, DocumentError, Found, KIND, Kind, LARGEST};
 
 /// From this size on, documents are compressed; below, people can read them with `kubectl get secret`.
 const LARGE: usize = 4 << 10;
@@ -31,8 +31,8 @@ const WRITE: &str = "bowline.dev/write";
 const PARTS: &str = "bowline.dev/parts";
 
 /// The name of the Secret that is the head of a document.
-pub(super) fn name(documents: &Documents, kind: Kind, key: &str) -> String {
-    format!("{}.{}.{}", documents.name(), kind.word(), key_part(key))
+pub(super) fn name(prefix: &str, kind: Kind, key: &str) -> String {
+    format!("{prefix}.{}.{}", kind.word(), key_part(key))
 }
 
 /// Digests are names already, and too long for [`name_part`]; numbers and runs differ by more than their case.
@@ -55,18 +55,18 @@ pub(super) struct Written {
 
 impl Written {
     pub(super) fn new(
-        documents: &Documents,
+        prefix: &str,
+        mut labels: BTreeMap<&'static str, String>,
         kind: Kind,
         key: &str,
         content: &impl Serialize,
     ) -> Result<Self, DocumentError> {
-        let name = name(documents, kind, key);
+        let name = name(prefix, kind, key);
         let json = serde_json::to_vec(content)
             .map_err(|error| DocumentError::Unreadable { name: name.clone(), reason: error.to_string() })?;
         if json.len() > LARGEST {
             return Err(DocumentError::TooLarge { name, bytes: json.len(), limit: LARGEST });
         }
-        let mut labels = documents.labels();
         labels.insert(KIND, kind.word().to_owned());
         if kind == Kind::Revision {
             labels.insert(NUMBER, key_part(key));
@@ -124,12 +124,7 @@ impl Written {
     }
 }
 
-fn secret(
-    name: &str,
-    labels: &BTreeMap<&'static str, String>,
-    annotations: &Value,
-    data: Value,
-) -> Value {
+fn secret(name: &str, labels: &BTreeMap<&'static str, String>, annotations: &Value, data: Value) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
@@ -289,4 +284,116 @@ fn unpack(encoding: &str, packed: Vec<u8>) -> Result<Value, String> {
         other => return Err(format!("its encoding `{other}` is not known")),
     };
     serde_json::from_slice(&json).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(kind: Kind, key: &str, content: &impl Serialize) -> Vec<Value> {
+        let labels = BTreeMap::from([("bowline.dev/project", "chat".to_owned())]);
+        let written = Written::new("bowline.chat.box", labels, kind, key, content).unwrap();
+        let mut secrets: Vec<Value> = written.parts().collect();
+        secrets.push(written.head());
+        secrets
+    }
+
+    fn read(secrets: &[Value]) -> Found {
+        gather(secrets.iter().cloned().map(Secret::new).collect())
+    }
+
+    /// Three megabytes that do not get smaller.
+    fn large() -> Value {
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("{state:016x}")
+        };
+        json!((0..230_000).map(|_| next()).collect::<String>())
+    }
+
+    #[test]
+    fn small_documents_stay_readable() {
+        let secrets = write(Kind::Revision, "7", &json!({"a": 1}));
+        assert_eq!(secrets.len(), 1);
+        let head = &secrets[0];
+        assert_eq!(head["metadata"]["name"], "bowline.chat.box.revision.7");
+        assert_eq!(head["metadata"]["labels"][NUMBER], "7");
+        assert_eq!(head["immutable"], true);
+        assert_eq!(STANDARD.decode(head["data"]["content"].as_str().unwrap()).unwrap(), br#"{"a":1}"#);
+        let found = read(&secrets);
+        assert_eq!(found.documents[0].content, json!({"a": 1}));
+        assert_eq!(found.documents[0].key, "7");
+    }
+
+    #[test]
+    fn large_documents_are_spread_and_need_all_their_parts() {
+        let key = Digest::of(b"x").hex();
+        let content = large();
+        let secrets = write(Kind::Spec, &key, &content);
+        assert!(secrets.len() > 3, "{}", secrets.len());
+        for secret in &secrets {
+            let size = secret["data"]["content"].as_str().map_or(0, |text| text.len() / 4 * 3);
+            assert!(size < 1 << 20);
+            assert!(secret["metadata"]["name"].as_str().unwrap().len() < 253);
+        }
+        let found = read(&secrets);
+        assert_eq!((found.documents[0].key.as_str(), &found.documents[0].content), (key.as_str(), &content));
+        assert!(found.unreadable.is_empty());
+        // Its head was not written yet, or is gone.
+        let (head, parts) = secrets.split_last().unwrap();
+        let found = read(parts);
+        assert!(found.documents.is_empty());
+        assert_eq!(found.unreadable.len(), parts.len());
+        // A part is gone: told of, and of no harm to others.
+        let mut rest = vec![head.clone()];
+        rest.extend_from_slice(&parts[1..]);
+        rest.extend(write(Kind::Revision, "1", &1));
+        let found = read(&rest);
+        assert_eq!(found.documents.len(), 1);
+        assert!(found.unreadable[head["metadata"]["name"].as_str().unwrap()].contains("missing"));
+    }
+
+    #[test]
+    fn what_is_damaged_or_not_ours_is_told_of() {
+        for (pointer, value, expected) in [
+            ("/data/content", json!("e30="), "damaged"),
+            ("/data/content", json!("!"), "Invalid"),
+            ("/data", json!({}), "no content"),
+            ("/metadata/annotations", json!({}), "no key"),
+            ("/metadata/annotations/bowline.dev~1encoding", json!("zstd"), "zstd"),
+            ("/metadata/labels/bowline.dev~1kind", json!("wish"), "wish"),
+        ] {
+            let mut secrets = write(Kind::Revision, "1", &json!({"a": 1}));
+            *secrets[0].pointer_mut(pointer).unwrap() = value;
+            let found = read(&secrets);
+            let reason = &found.unreadable["bowline.chat.box.revision.1"];
+            assert!(found.documents.is_empty() && reason.contains(expected), "{reason}");
+        }
+    }
+
+    #[test]
+    fn an_inventory_knows_documents_from_leftovers() {
+        let spec = write(Kind::Spec, "s", &large());
+        let mut secrets = spec.clone();
+        let leftover = write(Kind::Applied, "a", &large());
+        secrets.extend_from_slice(&leftover[..1]);
+        secrets.extend(write(Kind::Revision, "1", &1));
+        let secrets: Vec<_> = secrets.into_iter().map(Secret::new).collect();
+        let inventory = Inventory::of(&secrets);
+        let documents = [(Kind::Revision, "1".to_owned()), (Kind::Spec, "s".to_owned())];
+        assert_eq!(inventory.documents, documents.into());
+        assert_eq!(inventory.orphans.len(), 1);
+        assert!(inventory.unknown.is_empty());
+    }
+
+    #[test]
+    fn runs_and_digests_make_names() {
+        assert_eq!(
+            name("p", Kind::Setback, "20261122T101500-3f9c2ab417"),
+            "p.setback.20261122t101500-3f9c2ab417"
+        );
+        let hex = Digest::of(b"").hex();
+        assert_eq!(name("p", Kind::Spec, &hex), format!("p.spec.{hex}"));
+    }
 }
