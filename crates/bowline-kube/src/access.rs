@@ -22,7 +22,8 @@ impl Cluster {
     /// Reaches the cluster of a context (none: the current one) of the kubeconfig: those that `KUBECONFIG` lists, or
     /// `~/.kube/config`; without any, the cluster that this runs in. No request is made yet.
     pub async fn connect(context: Option<&str>) -> Result<Self, KubeError> {
-        let files = kubeconfig_files(std::env::var_os("KUBECONFIG").as_deref(), std::env::home_dir().as_deref());
+        let files =
+            kubeconfig_files(std::env::var_os("KUBECONFIG").as_deref(), std::env::home_dir().as_deref());
         let inside = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
         if inside && context.is_none() && !files.iter().any(|file| file.exists()) {
             let config = Config::incluster().map_err(|error| KubeError::Kubeconfig {
@@ -140,7 +141,8 @@ async fn select(
     }
     let options = KubeConfigOptions { context: name.clone(), ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    let config = config.map_err(|error| KubeError::Kubeconfig { place: place.to_owned(), reason: explain(&error) })?;
+    let config =
+        config.map_err(|error| KubeError::Kubeconfig { place: place.to_owned(), reason: explain(&error) })?;
     Ok((config, name))
 }
 
@@ -155,7 +157,8 @@ fn foreign(kubeconfig: &Kubeconfig, context: Option<&str>) -> Vec<String> {
     let user = user.and_then(|user| user.auth_info.as_ref());
     let mut found = Vec::new();
     let mut note = |path: Option<&String>, embedded: bool| {
-        found.extend(path.filter(|path| !embedded && !path.is_empty()).map(|path| format!("the file {path}")));
+        found
+            .extend(path.filter(|path| !embedded && !path.is_empty()).map(|path| format!("the file {path}")));
     };
     if let Some(cluster) = cluster {
         note(cluster.certificate_authority.as_ref(), cluster.certificate_authority_data.is_some());
@@ -308,7 +311,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_not_quoted() {
-        let error = Kubeconfig::from_yaml("users: [{name: u, user: {token: s3cr3t, exec: s3cr3t}}]").unwrap_err();
+        let error =
+            Kubeconfig::from_yaml("users: [{name: u, user: {token: s3cr3t, exec: s3cr3t}}]").unwrap_err();
         assert!(!explain(&error).contains("s3cr3t"), "{}", explain(&error));
     }
 }

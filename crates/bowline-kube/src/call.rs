@@ -128,7 +128,8 @@ impl Cluster {
         let invalid = |error: http::Error| {
             Missed::Before(KubeError::Unexpected { what: call.what.to_owned(), message: error.to_string() })
         };
-        let mut request = Request::builder().method(&call.method).uri(&call.path).header(ACCEPT, "application/json");
+        let mut request =
+            Request::builder().method(&call.method).uri(&call.path).header(ACCEPT, "application/json");
         let mut body = Body::empty();
         if let Some((kind, bytes)) = &call.body {
             request = request.header(CONTENT_TYPE, *kind);
@@ -140,7 +141,8 @@ impl Cluster {
             if is_before(&error) { Missed::Before(explained) } else { Missed::Somewhere(explained) }
         })?;
         let (head, body) = answer.into_parts();
-        let body = body.collect().await.map_err(|error| Missed::Somewhere(self.explain(call.what, &error)))?;
+        let body =
+            body.collect().await.map_err(|error| Missed::Somewhere(self.explain(call.what, &error)))?;
         let bytes = body.to_bytes();
         let body = match serde_json::from_slice(&bytes) {
             Ok(body) => body,
@@ -249,7 +251,8 @@ mod tests {
             Ok((Reply { status, warnings: Vec::new(), body: Value::Null }, HeaderMap::new()))
         };
         let missed = |before: bool| {
-            let error = KubeError::Unreachable { what: "x".into(), server: "y".into(), reason: "reset".into() };
+            let error =
+                KubeError::Unreachable { what: "x".into(), server: "y".into(), reason: "reset".into() };
             Err(if before { Missed::Before(error) } else { Missed::Somewhere(error) })
         };
         let table = [

@@ -42,7 +42,10 @@ pub struct Cluster {
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The rest holds credentials.
-        f.debug_struct("Cluster").field("server", &self.server).field("context", &self.context).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("server", &self.server)
+            .field("context", &self.context)
+            .finish_non_exhaustive()
     }
 }
 

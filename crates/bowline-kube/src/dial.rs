@@ -60,7 +60,8 @@ impl Dialer {
 }
 
 async fn in_time<T>(within: Duration, what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {} s", within.as_secs()));
+    let late =
+        || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {} s", within.as_secs()));
     timeout(within, what).await.map_err(|_| late())?
 }
 
@@ -133,7 +134,11 @@ impl Read for Wire {
 }
 
 impl Write for Wire {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(context, bytes)
     }
 

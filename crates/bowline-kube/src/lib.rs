@@ -6,11 +6,14 @@
 #![deny(missing_docs)]
 
 mod access;
+mod application;
 mod call;
 mod cluster;
 mod dial;
+mod discovery;
 mod error;
 mod login;
+mod observation;
 
 pub mod document;
 pub mod exec;
@@ -20,6 +23,9 @@ pub mod state;
 pub mod watch;
 
 pub use access::CONTROL_PLANE_KUBECONFIGS;
+pub use application::{Applied, Deleted, Dependents, Expected};
 pub use cluster::{Cluster, ORDINARY};
 pub use dial::{Opener, Stream};
+pub use discovery::{Catalog, GroupVersion, Resource, ServerVersion};
 pub use error::KubeError;
+pub use observation::{Observation, Wanted};

@@ -99,7 +99,9 @@ impl Login {
         }
         match self.run().await? {
             Credential::Token(new) => Ok(token.insert(new).header.clone()),
-            Credential::Certificate { .. } => Err(self.failed("gives a certificate where it gave a token before")),
+            Credential::Certificate { .. } => {
+                Err(self.failed("gives a certificate where it gave a token before"))
+            }
         }
     }
 
@@ -127,7 +129,8 @@ impl Login {
             .map_err(|error| self.failed(&format!("cannot be listened to: {error}")))?;
         if !status.success() {
             let said = clean(&String::from_utf8_lossy(&said));
-            let how = status.code().map_or("was killed".to_owned(), |code| format!("failed with exit code {code}"));
+            let how =
+                status.code().map_or("was killed".to_owned(), |code| format!("failed with exit code {code}"));
             return Err(self.failed(&if said.is_empty() { how } else { format!("{how}: {said}") }));
         }
         self.parse(&output)
@@ -166,7 +169,8 @@ impl Login {
             .ok()
             .and_then(|text| serde_saphyr::from_str(text).ok())
             .ok_or_else(|| self.failed("answers nothing that is an ExecCredential"))?;
-        let status = answer.status.ok_or_else(|| self.failed("answers an ExecCredential without a status"))?;
+        let status =
+            answer.status.ok_or_else(|| self.failed("answers an ExecCredential without a status"))?;
         if let (Some(chain), Some(key)) = (status.client_certificate_data, status.client_key_data) {
             return Ok(Credential::Certificate { chain, key });
         }

@@ -62,7 +62,8 @@ mod tests {
             ("batch", "CronJob", json!({"spec": {"jobTemplate": {"spec": {"template": {"spec": spec}}}}})),
         ] {
             let found = pod_spec(&Kind::new(group, kind), &value).unwrap();
-            let names: Vec<_> = containers(found).filter_map(|container| container["name"].as_str()).collect();
+            let names: Vec<_> =
+                containers(found).filter_map(|container| container["name"].as_str()).collect();
             assert_eq!(names, ["wait", "app"], "{kind}");
         }
         assert_eq!(pod_spec(&Kind::new("", "Service"), &json!({})), None);
