@@ -1,9 +1,11 @@
 //! Content digests as the OCI image specification writes them (image-spec, descriptor.md, "Digests").
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 content digest, written `sha256:<64 lower-case hex digits>`.
@@ -21,6 +23,13 @@ impl Digest {
     /// The digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest of a JSON value; the order of keys makes no difference.
+    pub fn of_json(value: &Value) -> Self {
+        let mut text = String::new();
+        write_canonical(value, &mut text);
+        Self::of(text.as_bytes())
     }
 
     /// The digest whose 32 bytes somebody hashed already, piece by piece.
@@ -93,6 +102,31 @@ impl Serialize for Digest {
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// JSON with sorted keys: the same value always gives the same text.
+pub(crate) fn write_canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(map) => {
+            text.push('{');
+            for (key, item) in map.iter().collect::<BTreeMap<_, _>>() {
+                text.push_str(&Value::from(key.as_str()).to_string());
+                text.push(':');
+                write_canonical(item, text);
+                text.push(',');
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for item in items {
+                write_canonical(item, text);
+                text.push(',');
+            }
+            text.push(']');
+        }
+        scalar => text.push_str(&scalar.to_string()),
     }
 }
 

@@ -12,4 +12,5 @@ pub mod object;
 pub mod order;
 pub mod planning;
 pub mod readiness;
+pub mod revision;
 pub mod workload;

@@ -15,6 +15,13 @@ mod error;
 mod login;
 mod observation;
 
+pub mod document;
+pub mod exec;
+pub mod lease;
+pub mod log;
+pub mod state;
+pub mod watch;
+
 pub use access::CONTROL_PLANE_KUBECONFIGS;
 pub use application::{Applied, Deleted, Dependents, Expected};
 pub use cluster::{Cluster, ORDINARY};

@@ -243,7 +243,7 @@ fn fingerprint(
         }
     }
     let mut text = String::from("1\n");
-    write_canonical(&raw, &mut text);
+    crate::digest::write_canonical(&raw, &mut text);
     text.push_str(&format!("\n{image_name}\n"));
     text.push_str(&image.map(|image| image.key().to_string()).unwrap_or_default());
     for path in mounted_sources(service, model) {
@@ -271,29 +271,4 @@ fn mounted_sources<'a>(service: &'a ServiceModel, model: &'a Model) -> BTreeSet<
         }
     }
     sources
-}
-
-/// JSON with sorted keys: the same value always gives the same text.
-fn write_canonical(value: &Value, text: &mut String) {
-    match value {
-        Value::Object(map) => {
-            text.push('{');
-            for (key, item) in map.iter().collect::<BTreeMap<_, _>>() {
-                text.push_str(&Value::from(key.as_str()).to_string());
-                text.push(':');
-                write_canonical(item, text);
-                text.push(',');
-            }
-            text.push('}');
-        }
-        Value::Array(items) => {
-            text.push('[');
-            for item in items {
-                write_canonical(item, text);
-                text.push(',');
-            }
-            text.push(']');
-        }
-        scalar => text.push_str(&scalar.to_string()),
-    }
 }

@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Time since this machine was started, suspension included: a laptop that was closed for a minute must not believe
 /// that its lease is a second old.
-pub(crate) fn since_boot() -> Duration {
+pub fn since_boot() -> Duration {
     // Elsewhere than on Linux, the monotonic clock itself counts suspension.
     #[cfg(target_os = "linux")]
     let now = clock_gettime(ClockId::Boottime);
