@@ -3,6 +3,7 @@
 //! Objects are plain JSON values, as manifests and the API have them: a rule reads the few fields that it is about, and
 //! no version of Kubernetes is built in.
 
+pub mod edit;
 pub mod manifest;
 pub mod object;
 pub mod workload;
