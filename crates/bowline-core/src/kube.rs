@@ -4,6 +4,7 @@
 //! no version of Kubernetes is built in.
 
 pub mod edit;
+pub mod image;
 pub mod manifest;
 pub mod object;
 pub mod workload;
