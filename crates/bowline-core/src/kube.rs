@@ -6,5 +6,6 @@
 pub mod edit;
 pub mod image;
 pub mod manifest;
+pub mod normal;
 pub mod object;
 pub mod workload;
