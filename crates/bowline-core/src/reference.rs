@@ -74,6 +74,13 @@ impl Reference {
         }
     }
 
+    /// Whether both name one image: `x` is `docker.io/library/x:latest`.
+    pub fn is_same_image(&self, other: &Self) -> bool {
+        self.repository == other.repository
+            && self.effective_tag() == other.effective_tag()
+            && self.digest == other.digest
+    }
+
     /// The short form in which Docker shows it: `docker.io/library/` and `docker.io/` are left out.
     pub fn familiar(&self) -> String {
         let full = self.to_string();

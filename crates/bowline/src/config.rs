@@ -184,16 +184,9 @@ impl Config {
 
     /// The service whose image compose files or manifests call by this name.
     pub fn service_of(&self, image: &Reference) -> Option<&Service> {
-        let named = |service: &&Service| service.images.iter().any(|name| same_image(name, image));
+        let named = |service: &&Service| service.images.iter().any(|name| name.is_same_image(image));
         self.services.values().find(named)
     }
-}
-
-/// Whether two references name one image: `x` is `docker.io/library/x:latest`.
-pub fn same_image(one: &Reference, other: &Reference) -> bool {
-    one.repository == other.repository
-        && one.effective_tag() == other.effective_tag()
-        && one.digest == other.digest
 }
 
 fn unknown<'n>(noun: &str, name: &str, known: impl Iterator<Item = &'n str>) -> Failure {

@@ -1,0 +1,110 @@
+//! Manifests that others wrote, and texts that are meant to hurt.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use bowline_core::kube::edit::{Change, edit};
+use bowline_core::kube::image::{OurImage, OurImages, Pin, pin};
+use bowline_core::kube::manifest::read;
+use bowline_core::kube::normal::normalise;
+use bowline_core::service::TagTemplate;
+use proptest::prelude::*;
+
+/// The manifests of a public demonstration by their names; none, and a loud line, where they are missing.
+fn files(folder: &str) -> Option<BTreeMap<String, String>> {
+    // Beside the checkout, however deep that lies, or where the project's machine has it.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let beside = root.ancestors().map(|above| above.join("shared/fixtures"));
+    let mut places = beside.chain([PathBuf::from("/work/shared/fixtures")]);
+    let Some(fixtures) = places.find(|path| path.is_dir()) else {
+        // Past the harness's capture.
+        let mut stderr = std::io::stderr().lock();
+        stderr.write_all(b"SKIPPED: shared/fixtures is not beside the checkout\n").unwrap();
+        return None;
+    };
+    let entries = std::fs::read_dir(fixtures.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let named = |path: PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        (name, std::fs::read_to_string(path).unwrap())
+    };
+    Some(entries.map(named).collect())
+}
+
+#[test]
+fn manifests_that_others_wrote_are_read_pinned_and_edited() {
+    for (folder, objects, skipped) in
+        [("microservices-demo/kubernetes-manifests", 35, 1), ("voting-app/k8s-specifications", 9, 0)]
+    {
+        let Some(files) = files(folder) else { return };
+        let reading = read(&files, Some("shop"), |_| None);
+        assert_eq!((reading.problems, reading.warnings), (vec![], vec![]), "{folder}");
+        assert_eq!((reading.manifests.len(), reading.skipped.len()), (objects, skipped), "{folder}");
+        assert!(reading.skipped.iter().all(|skipped| skipped.message.contains("kustomization")));
+        assert!(reading.unknown.is_empty());
+        let mut manifests = reading.manifests;
+        let before = manifests.clone();
+        assert_eq!(normalise(&mut manifests, &files), Default::default(), "{folder}");
+        assert_eq!(manifests, before, "{folder}");
+
+        // Every image becomes a service of its own name.
+        let images: Vec<&str> = files
+            .values()
+            .flat_map(|text| text.lines())
+            .filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("image: "))
+            .map(|image| image.trim().trim_matches(['"', '\'']))
+            .collect();
+        assert!(images.len() >= 5);
+        let services = images.iter().enumerate().map(|(index, image)| {
+            let name = format!("s{index}");
+            let zero = "sha256:".to_owned() + &"0".repeat(64);
+            let id = bowline_core::image::ImageId {
+                manifest: zero.parse().unwrap(),
+                config: zero.parse().unwrap(),
+                platform: "linux/amd64".parse().unwrap(),
+            };
+            let first = images.iter().position(|other| other == image) == Some(index);
+            let claims = if first { vec![image.parse().unwrap()] } else { Vec::new() };
+            (name.parse().unwrap(), OurImage { claims, id, tag: format!("{name}_v1.0.0") })
+        });
+        let ours = OurImages {
+            repository: "registry.example:5000/shop".parse().unwrap(),
+            template: TagTemplate::default(),
+            services: services.collect(),
+        };
+        let pinned = pin(&mut manifests, &ours);
+        assert_eq!(pinned.problems, [], "{folder}");
+        assert_eq!(pinned.pins.len(), images.len(), "{folder}");
+        let changes: Vec<Change> = pinned.pins.iter().map(Pin::change).collect();
+        let mut edited = BTreeMap::new();
+        for (path, text) in &files {
+            let changed = edit(path, text, &changes).unwrap();
+            // Back again, it is the file that it was.
+            let back: Vec<Change> = changes
+                .iter()
+                .cloned()
+                .map(|change| Change { from: change.to, to: change.from, ..change })
+                .collect();
+            assert_eq!(edit(path, &changed, &back).as_ref(), Ok(text), "{path}");
+            let images = |text: &str| {
+                text.lines().filter(|line| !line.contains("image: ")).collect::<Vec<_>>().join("\n")
+            };
+            assert_eq!(images(&changed), images(text), "{path}");
+            edited.insert(path.clone(), changed);
+        }
+        // What git then has is what was applied.
+        assert_eq!(read(&edited, Some("shop"), |_| None).manifests, manifests, "{folder}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_reading_panic(text in "(apiVersion: v1\nkind: (Pod|List|Secret)\n(metadata: \\{name: a\\}\n)?)?[-:a ,\\[\\]{}&*!|>'\"#\n\t<ü]{0,80}") {
+        let files = BTreeMap::from([("a.yaml".to_owned(), text)]);
+        let mut reading = read(&files, None, |_| None);
+        let again = normalise(&mut reading.manifests, &files);
+        prop_assert!(again.problems.is_empty());
+    }
+}
