@@ -274,7 +274,7 @@ async fn nothing_is_done_to_another_object_of_that_name() {
         &resource,
         &manifest.id,
         &second,
-        Dependents::Orphan,
+        Dependents::After,
         Duration::from_secs(20),
     );
     assert_eq!(replaced.await.unwrap(), Deleted::Gone);
