@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bowline_core::kube::answer::is_typed;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, WARNING};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -188,6 +189,8 @@ fn may_repeat(again: Again, result: &Result<(Reply, HeaderMap), Missed>, asked: 
         Err(Missed::Somewhere(_)) => again == Again::Always,
         Ok((reply, _)) => match reply.status.as_u16() {
             429 => true,
+            // Old servers say so of an object that does not fit its schema.
+            500 if reply.body.get("message").and_then(Value::as_str).is_some_and(is_typed) => false,
             500 | 502 | 503 | 504 => again == Again::Always,
             // A server that is starting, or a namespace's cache that is behind, says when to come again.
             409 | 404 => asked && again == Again::Always,
