@@ -225,7 +225,10 @@ async fn open(
     context: Option<String>,
     dialer: Dialer,
 ) -> Result<Cluster, KubeError> {
-    let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    let mut server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    if matches!(dialer, Dialer::Through(_)) {
+        server += &format!(" (through {place})");
+    }
     let login = match config.auth_info.exec.take() {
         Some(exec) if !has_credentials(&config.auth_info) => {
             let login = Login::new(&server, exec);
@@ -243,7 +246,7 @@ async fn open(
         }
         _ => None,
     };
-    Cluster::open(&config, context, login, dialer)
+    Cluster::open(&config, &server, context, login, dialer)
         .map_err(|reason| KubeError::Kubeconfig { place: place.to_owned(), reason })
 }
 

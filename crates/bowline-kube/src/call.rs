@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bowline_core::kube::answer::is_typed;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, WARNING};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -9,9 +10,16 @@ use kube::client::Body;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use crate::cluster::{Cluster, ORDINARY};
+use crate::cluster::Cluster;
 use crate::error::KubeError;
 
+/// How long a question may take, and a page of a list over a slow connection. What is silent for longer may be a
+/// connection that something in between has forgotten: the next attempt gets another.
+const QUESTION: Duration = Duration::from_secs(20);
+/// How long a change may take: the server itself gives up after 34 s, webhooks included.
+const CHANGE: Duration = Duration::from_secs(40);
+/// How long all attempts together may take, with the pauses between them.
+const WHOLE: Duration = Duration::from_secs(60);
 /// How often a request is made, the first time included.
 const ATTEMPTS: u32 = 5;
 /// The first pause before a request is made again; each one after is twice as long, half of it at random.
@@ -83,18 +91,17 @@ enum Missed {
 }
 
 impl Cluster {
-    /// Makes a request and waits for its answer, whatever it says. Bounded: 30 s all in all, pauses included, but each
-    /// attempt has to wait for its turn among the requests that are under way.
+    /// Makes a request and waits for its answer, whatever it says: at most a minute from when its turn has come among
+    /// the requests that are under way.
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Reply, KubeError> {
-        let Ok(_slot) = self.slots().acquire().await else { return Err(self.late(call.what, ORDINARY)) };
-        let end = Instant::now() + ORDINARY;
+        let Ok(_slot) = self.slots().acquire().await else { return Err(self.late(call.what, WHOLE)) };
+        let end = Instant::now() + WHOLE;
+        let each = if call.method == Method::GET { QUESTION } else { CHANGE };
         let (mut attempt, mut renewed) = (1, false);
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let result = match tokio::time::timeout(left, self.attempt(call)).await {
-                Ok(result) => result,
-                Err(_) => return Err(self.late(call.what, ORDINARY)),
-            };
+            let left = end.saturating_duration_since(Instant::now()).min(each);
+            let result = tokio::time::timeout(left, self.attempt(call)).await;
+            let result = result.unwrap_or_else(|_| Err(Missed::Somewhere(self.late(call.what, left))));
             if let (Ok((reply, _)), Some(login), false) = (&result, self.login(), renewed)
                 && reply.status == StatusCode::UNAUTHORIZED
             {
@@ -174,7 +181,7 @@ fn may_repeat(again: Again, result: &Result<(Reply, HeaderMap), Missed>, asked: 
     match result {
         // What the certificate says, and whether a program can log in, will be the same in a moment.
         Err(Missed::Somewhere(error) | Missed::Before(error))
-            if !matches!(error, KubeError::Unreachable { .. }) =>
+            if !matches!(error, KubeError::Unreachable { .. } | KubeError::Timeout { .. }) =>
         {
             false
         }
@@ -182,6 +189,8 @@ fn may_repeat(again: Again, result: &Result<(Reply, HeaderMap), Missed>, asked: 
         Err(Missed::Somewhere(_)) => again == Again::Always,
         Ok((reply, _)) => match reply.status.as_u16() {
             429 => true,
+            // Old servers say so of an object that does not fit its schema.
+            500 if reply.body.get("message").and_then(Value::as_str).is_some_and(is_typed) => false,
             500 | 502 | 503 | 504 => again == Again::Always,
             // A server that is starting, or a namespace's cache that is behind, says when to come again.
             409 | 404 => asked && again == Again::Always,

@@ -25,6 +25,9 @@ pub const ORDINARY: Duration = Duration::from_secs(30);
 /// clients together, and kube speaks HTTP/1.1, where each has a connection of its own.
 const AT_ONCE: usize = 32;
 
+/// The same through a stream that somebody else opens: each may be a process here and a channel of an SSH connection.
+const AT_ONCE_THROUGH: usize = 12;
+
 /// A connection that was not used for longer is not trusted: load balancers forget theirs after a minute or more.
 const IDLE: Duration = Duration::from_secs(45);
 
@@ -56,12 +59,14 @@ impl Cluster {
     /// to fifteen times again, also where that is not safe.
     pub(crate) fn open(
         config: &Config,
+        server: &str,
         context: Option<String>,
         login: Option<Login>,
         dialer: Dialer,
     ) -> Result<Self, String> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let wrong = |error: kube::Error| chain(&error);
+        let slots = if matches!(dialer, Dialer::Through(_)) { AT_ONCE_THROUGH } else { AT_ONCE };
         let connector = config.rustls_https_connector_with_connector(dialer).map_err(wrong)?;
         // The handshake comes on top of the connection, which has its own, shorter bound.
         let connector = MapFuture::new(connector, |dial| -> BoxFuture<'static, Result<_, BoxError>> {
@@ -83,11 +88,11 @@ impl Cluster {
             .service(client);
         Ok(Self {
             client: kube::Client::new(service, config.default_namespace.clone()),
-            server: config.cluster_url.to_string().trim_end_matches('/').into(),
+            server: server.into(),
             context: context.map(Into::into),
             namespace: config.default_namespace.as_str().into(),
             login,
-            slots: Arc::new(Semaphore::new(AT_ONCE)),
+            slots: Arc::new(Semaphore::new(slots)),
         })
     }
 
@@ -96,7 +101,7 @@ impl Cluster {
         &self.client
     }
 
-    /// The API server's address, as the kubeconfig has it.
+    /// The API server's address, as the kubeconfig has it, and by what way it is reached: for people.
     pub fn server(&self) -> &str {
         &self.server
     }

@@ -157,9 +157,10 @@ impl KubeError {
             }
             Self::Login { install: Some(install), .. } => install.clone(),
             Self::Login { command, .. } => format!("try it by hand: {command}"),
-            Self::Unreachable { server, .. } | Self::Timeout { server, .. } => {
-                format!("see whether the address is right and reachable from here: curl -k {server}/livez")
-            }
+            Self::Unreachable { server, .. } | Self::Timeout { server, .. } => match server.split_once(" (through ") {
+                None => format!("see whether the address is right and reachable from here: curl -k {server}/livez"),
+                Some((server, _)) => format!("see whether the API server runs there: curl -k {server}/livez"),
+            },
             Self::Certificate { reason, .. } if reason.contains("not valid for name") => {
                 "use a name of the certificate as the server in the kubeconfig, or set tls-server-name there".into()
             }
@@ -229,7 +230,7 @@ impl KubeError {
             next = error.source();
         }
         let (what, server) = (what.to_owned(), server.to_owned());
-        let reason = chain(error);
+        let reason = chain(beneath(error));
         if reason.to_lowercase().contains("certificate") {
             Self::Certificate { what, server, reason }
         } else {
@@ -251,6 +252,18 @@ impl KubeError {
     }
 }
 
+/// The error beneath the layers that only say that there is one beneath.
+fn beneath<'e>(error: &'e (dyn std::error::Error + 'static)) -> &'e (dyn std::error::Error + 'static) {
+    let mut error = error;
+    while error.is::<kube::Error>() || error.is::<hyper_util::client::legacy::Error>() {
+        match error.source() {
+            Some(source) => error = source,
+            None => break,
+        }
+    }
+    error
+}
+
 /// A message from elsewhere, fit for one line.
 pub(crate) fn clean(message: &str) -> String {
     let line: String = message.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -266,9 +279,10 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut next = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
-        // Many errors repeat their source: what is deeper down says it best.
-        said.retain(|before| !before.contains(&text));
-        said.push(text);
+        // Many errors repeat their source.
+        if !said.iter().any(|before| before.contains(&text)) {
+            said.push(text);
+        }
         next = error.source();
     }
     clean(&said.join(": "))

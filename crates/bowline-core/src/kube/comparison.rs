@@ -450,7 +450,8 @@ mod tests {
             change(&mut live);
             unchanged(&desired, Some(&live), Some(&remembered))
         };
-        let table: [(&str, fn(&mut Value), Verdict); 9] = [
+        type Case = (&'static str, fn(&mut Value), Verdict);
+        let table: [Case; 9] = [
             ("nothing", |_| {}, Verdict::Unchanged),
             ("status", |live| live["status"]["readyReplicas"] = json!(1), Verdict::Unchanged),
             ("a default", |live| live["spec"]["progressDeadlineSeconds"] = json!(1), Verdict::Unchanged),

@@ -51,7 +51,7 @@ async fn credentials_that_are_not_accepted_are_told_from_ways_that_lead_nowhere(
     });
     let error = discover(nowhere.path()).await.unwrap_err();
     assert!(error.is_unreachable() && error.to_string().contains("https://127.0.0.1:1"), "{error}");
-    assert!(error.to_string().contains("refused"), "{error}");
+    assert!(error.to_string().ends_with("cannot be reached: Connection refused (os error 111)"), "{error}");
 
     let name = changed(&original, |config| {
         config["clusters"][0]["cluster"]["tls-server-name"] = json!("other.test")
@@ -153,16 +153,22 @@ async fn the_cluster_is_reached_through_streams_that_somebody_opens() {
         )
     });
     let cluster =
-        Cluster::connect_through(&text, "box:/etc/kubernetes/admin.conf", None, opener).await.unwrap();
+        Cluster::connect_through(&text, "ssh://box/etc/kubernetes/admin.conf", None, opener).await.unwrap();
     assert_eq!(opened.load(Ordering::Relaxed), 0);
     cluster.discover(&versions()).await.unwrap();
     assert!(opened.load(Ordering::Relaxed) > 0);
 
     let refused: Opener =
         Arc::new(|_, _| Box::pin(async { Err(std::io::Error::other("the SSH connection is gone")) }));
-    let cluster = Cluster::connect_through(&text, "box", None, refused).await.unwrap();
+    let cluster = Cluster::connect_through(&text, "ssh://box/a", None, refused).await.unwrap();
     let error = cluster.version().await.unwrap_err();
-    assert!(error.is_unreachable() && error.to_string().contains("the SSH connection is gone"), "{error}");
+    assert!(error.is_unreachable());
+    assert_eq!(
+        error.to_string(),
+        "cannot ask for the cluster's version: the API server https://control-plane.internal:6443 (through ssh://box/a) \
+         cannot be reached: the SSH connection is gone"
+    );
+    assert!(error.hint().unwrap().ends_with("there: curl -k https://control-plane.internal:6443/livez"));
 }
 
 /// Puts files that a kubeconfig names into it.

@@ -235,6 +235,17 @@ async fn what_is_wrong_missing_or_not_allowed_is_told_apart() {
     let answer = stranger.apply(lab.resource(&fine), &fine, &Expected::Anything, false).await.unwrap().answer;
     let Answer::Denied { by: Denier::Roles, message } = answer else { panic!("{answer:?}") };
     assert!(message.contains("stranger"), "{message}");
+
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"},
+        "spec": {"hard": {"count/deployments.apps": "0"}}});
+    lab.applied(quota.clone()).await;
+    // Without controllers nobody fills in what is used.
+    let used =
+        json!({"status": {"hard": {"count/deployments.apps": "0"}, "used": {"count/deployments.apps": "0"}}});
+    lab.write_as("controller", &lab.manifest(quota), "merge", "/status", &used).await;
+    let answer = lab.apply(&fine, &Expected::Anything, false).await;
+    let Answer::Denied { by: Denier::Quota, message } = answer else { panic!("{answer:?}") };
+    assert!(message.contains("exceeded quota: small"), "{message}");
     lab.close().await;
 }
 
@@ -274,7 +285,7 @@ async fn nothing_is_done_to_another_object_of_that_name() {
         &resource,
         &manifest.id,
         &second,
-        Dependents::Orphan,
+        Dependents::After,
         Duration::from_secs(20),
     );
     assert_eq!(replaced.await.unwrap(), Deleted::Gone);
@@ -310,5 +321,19 @@ async fn a_manifest_that_was_copied_from_a_cluster_is_taken() {
     let Answer::Applied(live) = lab.apply(&manifest, &Expected::Anything, false).await else { panic!() };
     let remembered = remember(&copied, &live, &[]);
     assert_eq!(unchanged(&copied, lab.live(&manifest).await.as_ref(), Some(&remembered)), Verdict::Unchanged);
+    lab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_warns_of_is_passed_on() {
+    let Some(lab) = Lab::open("warning").await else { return };
+    let mut old = deployment("app", "app:1");
+    old["spec"]["template"]["spec"]["nodeSelector"] = json!({"beta.kubernetes.io/os": "linux"});
+    let manifest = lab.manifest(old);
+    let tried = lab.cluster.dry_run(lab.resource(&manifest), &manifest, false).await.unwrap();
+    // The first versions warned of nothing.
+    if lab.catalog.server.minor >= 25 {
+        assert!(tried.warnings.iter().any(|warning| warning.contains("deprecated")), "{tried:?}");
+    }
     lab.close().await;
 }

@@ -69,9 +69,13 @@ async fn serve(script: Script) -> (Cluster, Arc<Mutex<Vec<String>>>) {
 }
 
 async fn connect(port: u16, user: &serde_json::Value) -> Cluster {
+    connect_to(&json!({"server": format!("http://127.0.0.1:{port}")}), user).await
+}
+
+async fn connect_to(cluster: &serde_json::Value, user: &serde_json::Value) -> Cluster {
     let config = json!({
         "current-context": "a", "contexts": [{"name": "a", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{port}")}}],
+        "clusters": [{"name": "c", "cluster": cluster}],
         "users": [{"name": "u", "user": user}],
     });
     Cluster::connect_by(&[write(&config.to_string()).path().to_owned()], None).await.unwrap()
@@ -175,4 +179,43 @@ async fn a_token_that_is_refused_is_fetched_anew_once() {
     let error = connect(port, &user).await.version().await.unwrap_err();
     assert!(matches!(error, KubeError::Unauthorized { .. }), "{error:?}");
     assert_eq!(asked.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_proxy_of_the_kubeconfig_is_gone_through() {
+    let (cluster, _) = serve(Arc::new(|_, _| (200, "", version()))).await;
+    let real = cluster.server().trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let wanted = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&wanted);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let line = String::from_utf8(head).unwrap().lines().next().unwrap().to_owned();
+            let refused = line.contains("forbidden");
+            log.lock().unwrap().push(line);
+            if refused {
+                stream.write_all(b"HTTP/1.1 403 Not that one\r\n\r\n").await.unwrap();
+                continue;
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            let mut far = tokio::net::TcpStream::connect(&real).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut stream, &mut far).await.ok() });
+        }
+    });
+    let through = |server: &str| json!({"server": server, "proxy-url": proxy});
+    let cluster = connect_to(&through("http://api.internal:6443"), &json!({})).await;
+    assert_eq!(cluster.version().await.unwrap().minor, 27);
+    assert_eq!(*wanted.lock().unwrap(), ["CONNECT api.internal:6443 HTTP/1.1"]);
+    let error = connect_to(&through("http://forbidden:6443"), &json!({})).await.version().await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("the proxy refuses a tunnel to forbidden:6443: HTTP/1.1 403 Not that one"),
+        "{error}"
+    );
 }
