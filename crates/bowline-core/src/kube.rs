@@ -5,4 +5,5 @@
 
 pub mod object;
 pub mod order;
+pub mod preflight;
 pub mod workload;
