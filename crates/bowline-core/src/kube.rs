@@ -15,6 +15,7 @@ pub mod normal;
 pub mod object;
 pub mod order;
 pub mod planning;
+pub mod preflight;
 pub mod prune;
 pub mod readiness;
 pub mod revision;

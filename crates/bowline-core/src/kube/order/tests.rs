@@ -331,3 +331,77 @@ fn edges_do_not_explode() {
         passed.insert(entry.node.clone());
     }
 }
+
+/// Objects of many kinds, groups and namespaces, which name nothing.
+fn some_objects() -> impl proptest::strategy::Strategy<Value = Vec<Manifest>> {
+    use proptest::prelude::*;
+    const KINDS: [&str; 9] = [
+        "Namespace",
+        "NetworkPolicy",
+        "RoleBinding",
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+        "Service",
+        "Deployment",
+        "Job",
+        "ValidatingWebhookConfiguration",
+    ];
+    let one = (0..KINDS.len(), 0..4_u8, 0..6_u8).prop_map(|(kind, group, number)| {
+        let file = if group == 0 { "a.yaml".to_owned() } else { format!("p{group}-a.yaml") };
+        let fields = json!({"spec": {"storageClassName": "disk", "template": {"spec": {}}},
+            "subjects": [{"kind": "ServiceAccount", "name": "default"}]});
+        let namespace = match KINDS[kind] {
+            "PersistentVolume" | "ValidatingWebhookConfiguration" | "Namespace" => "",
+            _ => ["a/", "b/"][usize::from(number % 2)],
+        };
+        object(&file, &format!("{} {namespace}{number}", KINDS[kind]), fields)
+    });
+    proptest::collection::vec(one, 0..24)
+}
+
+/// Everything that each object waits for, directly or not.
+fn reached(ordering: &Ordering) -> std::collections::BTreeMap<Node, std::collections::BTreeSet<Node>> {
+    let mut reached: std::collections::BTreeMap<Node, std::collections::BTreeSet<Node>> = Default::default();
+    for Entry { node, after } in ordering.entries() {
+        let mut all = std::collections::BTreeSet::new();
+        for edge in after {
+            all.extend(
+                reached.get(&edge.to).unwrap_or_else(|| panic!("{} stands too late", edge.to)).clone(),
+            );
+            all.insert(edge.to.clone());
+        }
+        reached.insert(node.clone(), all);
+    }
+    reached
+}
+
+proptest::proptest! {
+    #[test]
+    fn customs_make_no_circle_and_groups_stand_whatever_is_left_out(
+        objects in some_objects(),
+        kept in proptest::collection::vec(proptest::bool::ANY, 24),
+    ) {
+        let whole = edges(&objects).unwrap();
+        let keeps = |id: &ObjectId| {
+            objects.iter().position(|object| object.id == *id).is_some_and(|place| kept[place])
+        };
+        for (ordering, there) in [(whole.clone(), None), (whole.among(keeps), Some(&keeps))] {
+            let reached = reached(&ordering);
+            let mut first = std::collections::BTreeMap::new();
+            for object in &objects {
+                first.entry(object.id.clone()).or_insert(object);
+            }
+            first.retain(|id, _| there.is_none_or(|keeps| keeps(id)));
+            assert_eq!(reached.keys().filter(|node| matches!(node, Node::Object(_))).count(), first.len());
+            for early in first.values() {
+                for late in first.values() {
+                    let groups = [early, late].map(|object| Group::of(&object.origin.file));
+                    if groups.iter().all(Option::is_some) && groups[0] < groups[1] {
+                        let (early, late) = (Node::Object(early.id.clone()), Node::Object(late.id.clone()));
+                        assert!(reached[&late].contains(&early), "{late} does not wait for {early}");
+                    }
+                }
+            }
+        }
+    }
+}
