@@ -195,6 +195,19 @@ impl Connection {
         }
     }
 
+    /// A stream to a host and port, opened from the far machine.
+    ///
+    /// # Errors
+    /// When SSH does not forward it; this machine itself is no way to anywhere.
+    pub async fn stream_to(&self, host: &str, port: u16) -> std::io::Result<tokio::net::UnixStream> {
+        let Some(master) = &self.inner.master else {
+            return Err(std::io::Error::other("there is no SSH connection to go through"));
+        };
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let near = master.forward_address(&format!("{host}:{port}")).await.map_err(std::io::Error::other)?;
+        tokio::net::UnixStream::connect(near).await
+    }
+
     /// Why the connection is gone, if it is. A near one never is.
     pub fn lost(&self) -> Option<ConnectionError> {
         self.inner.master.as_ref().and_then(|master| master.lost())

@@ -135,10 +135,14 @@ impl Rollout {
             Input::StepDone(id) => self.finish_step(&id, now),
             Input::StepFailed(id, cause) => self.fail_step(&id, cause),
             Input::Seen(service, sightings) => {
-                self.take_health(&service, now, &mut commands, |gate, waited| judge(gate, &sightings, waited));
+                self.take_health(&service, now, &mut commands, |gate, waited| {
+                    judge(gate, &sightings, waited)
+                });
             }
             Input::Judged(service, health) => {
-                self.take_health(&service, now, &mut commands, |gate, waited| health.clone().within(gate, waited));
+                self.take_health(&service, now, &mut commands, |gate, waited| {
+                    health.clone().within(gate, waited)
+                });
             }
             Input::Cancelled => self.end(Verdict::Cancelled),
             Input::LeaseLost(why) => self.ending = Some(Verdict::LeaseLost(why)),

@@ -1,7 +1,7 @@
 //! Services: what a repository builds and a target runs.
 
-use std::collections::BTreeMap;
 use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 

@@ -160,7 +160,8 @@ impl Config {
             Target::Compose(_) => None,
         });
         let secrets = slack.chain(clusters.flatten().flat_map(|source| source.data.values()));
-        let variable = |secret: &Secret| if let Secret::Env(name) = secret { Some(name.clone()) } else { None };
+        let variable =
+            |secret: &Secret| if let Secret::Env(name) = secret { Some(name.clone()) } else { None };
         secrets.filter_map(variable).collect()
     }
 

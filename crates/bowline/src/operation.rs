@@ -2,10 +2,10 @@
 
 pub mod adopt;
 mod apply;
-pub mod cluster;
 pub mod archive;
 pub mod build;
 pub mod choice;
+pub mod cluster;
 pub mod delivery;
 pub mod deploy;
 pub mod depot;

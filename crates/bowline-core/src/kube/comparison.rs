@@ -1,7 +1,6 @@
 //! What of an object is as it was left, and what would change.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -44,17 +43,21 @@ pub enum Verdict {
 /// the fields that were left to others.
 pub fn remember(desired: &Value, live: &Value, yielded: &[String]) -> Remembered {
     let projected = project(&without(desired, yielded), live);
-    Remembered { desired: digest(desired), live: digest(&projected), yielded: yielded.to_vec() }
+    Remembered {
+        desired: Digest::of_json(desired),
+        live: Digest::of_json(&projected),
+        yielded: yielded.to_vec(),
+    }
 }
 
 /// Decides without asking the cluster whether an object is exactly as Bowline left it.
 pub fn unchanged(desired: &Value, live: Option<&Value>, remembered: Option<&Remembered>) -> Verdict {
     let Some(live) = live else { return Verdict::Absent };
     let Some(remembered) = remembered else { return Verdict::Foreign };
-    if remembered.desired != digest(desired) {
+    if remembered.desired != Digest::of_json(desired) {
         return Verdict::Edited;
     }
-    match digest(&project(&without(desired, &remembered.yielded), live)) == remembered.live {
+    match Digest::of_json(&project(&without(desired, &remembered.yielded), live)) == remembered.live {
         true => Verdict::Unchanged,
         false => Verdict::Drifted,
     }
@@ -119,39 +122,6 @@ fn matches(desired: &Value, live: &Value, keys: &[&str], selector: &str) -> bool
             (None, _) => keys.first() != Some(key),
             (Some(_), None) => false,
         })
-}
-
-/// A digest that does not depend on the order in which maps were written.
-pub fn digest(value: &Value) -> Digest {
-    let mut text = String::new();
-    write_sorted(value, &mut text);
-    Digest::of(text.as_bytes())
-}
-
-fn write_sorted(value: &Value, text: &mut String) {
-    match value {
-        Value::Object(map) => {
-            let names: BTreeSet<_> = map.keys().collect();
-            text.push('{');
-            for name in names {
-                let _ = write!(text, "{}:", Value::String(name.clone()));
-                write_sorted(map.get(name).unwrap_or(&Value::Null), text);
-                text.push(',');
-            }
-            text.push('}');
-        }
-        Value::Array(list) => {
-            text.push('[');
-            for element in list {
-                write_sorted(element, text);
-                text.push(',');
-            }
-            text.push(']');
-        }
-        scalar => {
-            let _ = write!(text, "{scalar}");
-        }
-    }
 }
 
 /// What kubectl keeps of the last manifest: all of it, in one annotation.
@@ -507,8 +477,8 @@ mod tests {
     fn the_order_in_which_maps_are_written_does_not_count() {
         let one: Value = serde_json::from_str(r#"{"a": 1, "b": {"c": 2, "d": [3]}}"#).unwrap();
         let other: Value = serde_json::from_str(r#"{"b": {"d": [3], "c": 2}, "a": 1}"#).unwrap();
-        assert_eq!(digest(&one), digest(&other));
-        assert_ne!(digest(&json!({"a": "1"})), digest(&json!({"a": 1})));
+        assert_eq!(Digest::of_json(&one), Digest::of_json(&other));
+        assert_ne!(Digest::of_json(&json!({"a": "1"})), Digest::of_json(&json!({"a": 1})));
     }
 
     #[test]

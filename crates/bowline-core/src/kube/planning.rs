@@ -52,7 +52,9 @@ impl Action {
     /// The object that it is about.
     pub fn id(&self) -> Option<&ObjectId> {
         match self {
-            Self::Apply { id, .. } | Self::Replace { id, .. } | Self::Await { id } | Self::Delete { id } => Some(id),
+            Self::Apply { id, .. } | Self::Replace { id, .. } | Self::Await { id } | Self::Delete { id } => {
+                Some(id)
+            }
             Self::Gather => None,
         }
     }
@@ -262,7 +264,8 @@ mod tests {
     fn planned(assess: impl Fn(&ObjectId) -> Assessment, gone: &[ObjectId]) -> Vec<String> {
         let manifests = release();
         let ordering = edges(&manifests).unwrap();
-        let assessments = manifests.iter().map(|manifest| (manifest.id.clone(), assess(&manifest.id))).collect();
+        let assessments =
+            manifests.iter().map(|manifest| (manifest.id.clone(), assess(&manifest.id))).collect();
         let pace = Pace { start: Duration::from_secs(60), restarts: 3 };
         let gone = gone.iter().cloned().collect();
         let plan = plan(Some(1), &manifests, &ordering, &assessments, &gone, &pace).unwrap();

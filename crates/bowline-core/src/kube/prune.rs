@@ -46,7 +46,12 @@ mod tests {
     fn inventory(ids: &[ObjectId]) -> Inventory {
         let digest = Digest::of(b"x");
         let remembered = Remembered { desired: digest, live: digest, yielded: Vec::new() };
-        let entry = |id: &ObjectId| Entry { id: id.clone(), version: "v1".into(), remembered: remembered.clone(), origin: None };
+        let entry = |id: &ObjectId| Entry {
+            id: id.clone(),
+            version: "v1".into(),
+            remembered: remembered.clone(),
+            origin: None,
+        };
         ids.iter().map(entry).collect()
     }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::comparison::Remembered;
 use super::object::{Manifest, ObjectId, Origin};
 use crate::digest::Digest;
 use crate::event::RunId;
@@ -64,16 +65,9 @@ pub struct Entry {
     pub id: ObjectId,
     /// The version of its API that it was written in, without the group: how to ask for it.
     pub version: String,
-    /// The digest of its manifest as applied ([`Digest::of_json`]), values that are withheld from documents included.
-    pub manifest: Digest,
-    /// The digest of what it looked like right after, in the fields that are ours. While it is the same, and the
-    /// manifest is the same, nothing is to be done, and no dry run is needed to know that. None where that was not
-    /// seen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub live: Option<Digest>,
-    /// Fields of the manifest that were left to somebody else, an autoscaler for one: as JSON pointers.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub yielded: BTreeSet<String>,
+    /// What the next run has to know in order not to ask about it.
+    #[serde(flatten)]
+    pub remembered: Remembered,
     /// Where it was written; none for what was adopted, and for what Bowline made itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
@@ -182,9 +176,11 @@ mod tests {
         let entry = |name: &str| Entry {
             id: ObjectId::namespaced("apps", "Deployment", "chat", name),
             version: "v1".into(),
-            manifest: Digest::of(b"m"),
-            live: Some(Digest::of(b"l")),
-            yielded: ["/spec/replicas".to_owned()].into(),
+            remembered: Remembered {
+                desired: Digest::of(b"m"),
+                live: Digest::of(b"l"),
+                yielded: vec![".spec.replicas".to_owned()],
+            },
             origin: Some(Origin { file: "k8s/user.yaml".into(), line: 1, column: 1 }),
         };
         Revision {

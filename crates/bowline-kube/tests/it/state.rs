@@ -4,6 +4,7 @@ use bowline_core::digest::Digest;
 use bowline_core::event::RunId;
 use bowline_core::health::Cause;
 use bowline_core::journal::{Intent, Setback};
+use bowline_core::kube::comparison::Remembered;
 use bowline_core::kube::object::{Manifest, ObjectId, Origin};
 use bowline_core::kube::revision::{Applied, AppliedManifest, Entry, Revision};
 use bowline_core::release::{Spec, SpecFile};
@@ -139,9 +140,11 @@ async fn a_revision_of_three_megabytes_survives_and_one_that_is_damaged_is_told_
     let entry = |number: usize| Entry {
         id: ObjectId::namespaced("apps", "Deployment", "chat", &format!("service-{number}")),
         version: "v1".into(),
-        manifest: Digest::of(&number.to_be_bytes()),
-        live: Some(Digest::of(&number.to_le_bytes())),
-        yielded: BTreeSet::new(),
+        remembered: Remembered {
+            desired: Digest::of(&number.to_be_bytes()),
+            live: Digest::of(&number.to_le_bytes()),
+            yielded: Vec::new(),
+        },
         origin: None,
     };
     let (spec, applied) = (spec(&noise(3 << 20)), applied(&noise(3 << 20)));

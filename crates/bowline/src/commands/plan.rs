@@ -149,7 +149,9 @@ fn show(context: &Context, target: &str, to: &str, shown: Shown) -> Outcome<()> 
 fn read_manifests(path: &PathBuf) -> Outcome<BTreeMap<String, String>> {
     let (name, text) = if path.as_os_str() == "-" {
         let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).attempt(|| "reading manifests from standard input".into())?;
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .attempt(|| "reading manifests from standard input".into())?;
         ("stdin.yaml".to_owned(), text)
     } else {
         let text = std::fs::read_to_string(path).attempt(|| format!("reading {}", path.display()))?;

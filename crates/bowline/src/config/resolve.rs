@@ -50,13 +50,14 @@ fn secrets(document: &DeTable<'_>) -> Vec<Range<usize>> {
         match value.get_ref() {
             DeValue::Table(table) => {
                 for (key, value) in table {
-                    let secret =
-                        within || matches!(key.get_ref().as_ref(), "env" | "token" | "url" | "password" | "data");
+                    let secret = within
+                        || matches!(key.get_ref().as_ref(), "env" | "token" | "url" | "password" | "data");
                     leaves(value, secret, found);
                 }
             }
             DeValue::Array(items) => items.iter().for_each(|item| leaves(item, within, found)),
-            DeValue::String(text) if ["env:", "file:", "command:"].iter().any(|source| text.starts_with(source)) => {}
+            DeValue::String(text)
+                if ["env:", "file:", "command:"].iter().any(|source| text.starts_with(source)) => {}
             _ if within => found.push(value.span()),
             _ => {}
         }

@@ -78,7 +78,8 @@ impl Secret {
 
 /// What a command prints. Its complaints are shown; what it printed is not, whatever happened.
 fn run(words: &[String], directory: &Path) -> Outcome<String> {
-    let (program, arguments) = words.split_first().map_or(("", words), |(first, rest)| (first.as_str(), rest));
+    let (program, arguments) =
+        words.split_first().map_or(("", words), |(first, rest)| (first.as_str(), rest));
     let asking = || Failure::invalid(format!("asking `{program}` for a secret"));
     let mut child = std::process::Command::new(program)
         .args(arguments)

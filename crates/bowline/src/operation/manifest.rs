@@ -72,7 +72,9 @@ impl<'t> Selection<'t> {
         let mut open: Vec<PathBuf> = self.target.manifests.iter().map(PathBuf::from).collect();
         while let Some(path) = open.pop() {
             let at = directory.join(&path);
-            let Ok(kind) = std::fs::symlink_metadata(&at).map(|metadata| metadata.file_type()) else { continue };
+            let Ok(kind) = std::fs::symlink_metadata(&at).map(|metadata| metadata.file_type()) else {
+                continue;
+            };
             if kind.is_dir() {
                 let entries = std::fs::read_dir(&at).into_iter().flatten().flatten();
                 open.extend(entries.map(|entry| path.join(entry.file_name())));
@@ -141,8 +143,10 @@ pub async fn render(config: &Config, values: &Placeholders) -> Outcome<BTreeMap<
 }
 
 async fn print(config: &Config, target: &str, words: &[String]) -> Outcome<String> {
-    let rendering = || Failure::failed(format!("rendering the manifests of {target} by `{}`", words.join(" ")));
-    let (program, arguments) = words.split_first().map_or(("", words), |(first, rest)| (first.as_str(), rest));
+    let rendering =
+        || Failure::failed(format!("rendering the manifests of {target} by `{}`", words.join(" ")));
+    let (program, arguments) =
+        words.split_first().map_or(("", words), |(first, rest)| (first.as_str(), rest));
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).current_dir(&config.directory).stdin(Stdio::null()).kill_on_drop(true);
     for hidden in config.secret_variables() {
@@ -194,7 +198,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_command_renders_becomes_part_of_the_release() {
-        let text = "[project]\nname = \"chat\"\n[services.a]\n[targets.cluster]\nrender = \"echo kind: {tag}\"\n";
+        let text =
+            "[project]\nname = \"chat\"\n[services.a]\n[targets.cluster]\nrender = \"echo kind: {tag}\"\n";
         let config = Config::parse(text, Path::new(".")).unwrap();
         let rendered = render(&config, &Placeholders::new("1.0.0-abc")).await.unwrap();
         assert_eq!(rendered["cluster"], "kind: v1.0.0-abc\n");

@@ -27,7 +27,9 @@ impl<'c> Reached<'c> {
     pub async fn open(config: &'c Config, depot: &'c Depot, target: &str) -> Outcome<Self> {
         Ok(match config.target(target)? {
             Target::Compose(_) => Self::Host(Delivery::open(config, depot, target).await?),
-            Target::Kubernetes(target) => Self::Cluster(cluster::Delivery::open(config, depot, target).await?),
+            Target::Kubernetes(target) => {
+                Self::Cluster(cluster::Delivery::open(config, depot, target).await?)
+            }
         })
     }
 

@@ -19,8 +19,7 @@ pub fn render(proposal: &Proposal) -> String {
             lines.push(format!("            after {why}"));
         }
     }
-    let unchanged =
-        proposal.assessments.values().filter(|found| **found == Assessment::Unchanged).count();
+    let unchanged = proposal.assessments.values().filter(|found| **found == Assessment::Unchanged).count();
     if unchanged > 0 {
         let objects = if unchanged == 1 { "object" } else { "objects" };
         lines.push(format!("  {:<9} {unchanged} {objects} as they are", "leave"));
@@ -32,7 +31,9 @@ pub fn render(proposal: &Proposal) -> String {
 pub fn describe(step: &Step<Action>) -> String {
     let verb = match &step.action {
         Action::Apply { assessment: Assessment::Create { .. }, .. } => "create",
-        Action::Apply { assessment: Assessment::Change { changes, .. }, .. } if changes.is_empty() => "take over",
+        Action::Apply { assessment: Assessment::Change { changes, .. }, .. } if changes.is_empty() => {
+            "take over"
+        }
         Action::Apply { .. } => "change",
         Action::Replace { .. } => "renew",
         Action::Await { .. } => "await",
@@ -47,13 +48,17 @@ fn detail(action: &Action) -> Vec<String> {
     match action {
         Action::Apply { assessment: Assessment::Change { changes, taken, yielded }, .. } => {
             lines.extend(changes.iter().map(|found| format!("            {}", change(found))));
-            lines.extend(taken.iter().map(|found| format!("            takes {}", printable(&found.to_string()))));
+            lines.extend(
+                taken.iter().map(|found| format!("            takes {}", printable(&found.to_string()))),
+            );
             lines.extend(
                 yielded.iter().map(|found| format!("            leaves {}", printable(&found.to_string()))),
             );
         }
         Action::Apply { assessment: Assessment::Create { checked: false }, .. } => {
-            lines.push("            not checked by the server: its namespace or kind comes with this release".into());
+            lines.push(
+                "            not checked by the server: its namespace or kind comes with this release".into(),
+            );
         }
         Action::Replace { fields, loss, .. } => {
             if !fields.is_empty() {

@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use super::part::Part;
 use super::{Named, name, project_fault};
+use crate::config::Secret;
 use crate::config::document::{At, Document, OverrideTable, TargetTable};
 use crate::config::problem::Problem;
-use crate::config::Secret;
 use crate::config::target::{
     ComposeTarget, Environment, KubernetesTarget, Override, Pace, SecretSource, Target,
 };
@@ -145,8 +145,17 @@ fn directory(part: &mut Part, at: Option<&At<String>>) -> Option<String> {
 fn namespace(part: &mut Part, at: Option<&At<String>>) -> Option<String> {
     let at = at?;
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if at.value.is_empty() || at.value.len() > 63 || !at.value.chars().all(legal) || at.value.starts_with('-') || at.value.ends_with('-') {
-        part.refuse(&at.span, format!("`{}` cannot be a namespace's name", at.value), "at most 63 lower-case letters, digits and `-`");
+    if at.value.is_empty()
+        || at.value.len() > 63
+        || !at.value.chars().all(legal)
+        || at.value.starts_with('-')
+        || at.value.ends_with('-')
+    {
+        part.refuse(
+            &at.span,
+            format!("`{}` cannot be a namespace's name", at.value),
+            "at most 63 lower-case letters, digits and `-`",
+        );
         return None;
     }
     Some(at.value.clone())
@@ -168,7 +177,11 @@ fn secrets(part: &mut Part, table: &TargetTable) -> BTreeMap<String, SecretSourc
             }
         }
         if table.data.is_empty() {
-            part.refuse(&key.span, format!("the secret `{}` has no keys", key.value), "add `data = { KEY = \"env:NAME\" }`");
+            part.refuse(
+                &key.span,
+                format!("the secret `{}` has no keys", key.value),
+                "add `data = { KEY = \"env:NAME\" }`",
+            );
         }
         let kind = table.r#type.as_ref().map_or_else(|| "Opaque".to_owned(), |at| at.value.clone());
         let namespace = namespace(part, table.namespace.as_ref());

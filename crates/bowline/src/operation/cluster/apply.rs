@@ -49,7 +49,8 @@ impl Applier {
             Action::Replace { id, loss, .. } => {
                 let resource = self.resource(id).await?;
                 if let Some(live) = self.live.get(id) {
-                    let dependents = if *loss == Loss::Orphans { Dependents::Orphan } else { Dependents::First };
+                    let dependents =
+                        if *loss == Loss::Orphans { Dependents::Orphan } else { Dependents::First };
                     self.check()?;
                     let gone = self.cluster.replace_by_delete(&resource, id, live, dependents, GOING).await;
                     self.gone(id, gone)?;
@@ -60,7 +61,8 @@ impl Applier {
                 let Some(live) = self.live.get(id) else { return Ok(()) };
                 let resource = self.resource(id).await?;
                 self.check()?;
-                let gone = self.cluster.delete(&resource, id, &Expected::object(live), Dependents::After).await;
+                let gone =
+                    self.cluster.delete(&resource, id, &Expected::object(live), Dependents::After).await;
                 match gone {
                     Ok(Deleted::Going) => Ok(()),
                     other => self.gone(id, other),
@@ -129,7 +131,9 @@ impl Applier {
                         _ => false,
                     };
                     if !same {
-                        return Err(Cause::new(format!("somebody changed it since the plan was made: {message}")));
+                        return Err(Cause::new(format!(
+                            "somebody changed it since the plan was made: {message}"
+                        )));
                     }
                     live = now;
                 }

@@ -158,12 +158,17 @@ impl Question<'_> {
             settlement = settle(conflicts, &[]);
             if let Some(contested) = settlement.contested.first() {
                 let text = format!("{contested} is what this release is about");
-                let remedy = format!("stop {} from managing this object, or leave the object to it", contested.manager);
+                let remedy = format!(
+                    "stop {} from managing this object, or leave the object to it",
+                    contested.manager
+                );
                 return Ok(refused(text, remedy).into());
             }
             match yield_fields(manifest, &settlement.yielded) {
                 Ok(manifest) => tried = cluster.dry_run(resource, left.insert(manifest), true).await?,
-                Err(error) => return Ok(refused(error.to_string(), "take the field out of the manifest").into()),
+                Err(error) => {
+                    return Ok(refused(error.to_string(), "take the field out of the manifest").into());
+                }
             }
         }
         let warnings = tried.warnings;
@@ -174,7 +179,13 @@ impl Question<'_> {
         Ok(Reply { outcome, warnings })
     }
 
-    fn change(&self, manifest: &Manifest, live: Option<&Value>, would: &Value, settled: Settlement) -> Assessment {
+    fn change(
+        &self,
+        manifest: &Manifest,
+        live: Option<&Value>,
+        would: &Value,
+        settled: Settlement,
+    ) -> Assessment {
         let Some(live) = live else { return Assessment::Create { checked: true } };
         let changes = difference(live, would);
         if changes.is_empty() && owned(live) == owned(would) {

@@ -158,8 +158,9 @@ impl<'c> Delivery<'c> {
 /// What somebody allows, with the objects that they name found among the goal's.
 fn wish(goal: &Goal, order: &Order) -> Outcome<Wish> {
     if let Some(service) = order.only.first() {
-        return Err(Failure::invalid(format!("`--service {service}` is for Docker hosts"))
-            .hint("a cluster is brought to a release as a whole: what did not change is not touched anyway"));
+        return Err(Failure::invalid(format!("`--service {service}` is for Docker hosts")).hint(
+            "a cluster is brought to a release as a whole: what did not change is not touched anyway",
+        ));
     }
     let mut renew = BTreeSet::new();
     for name in &order.renew {

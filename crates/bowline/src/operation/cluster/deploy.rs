@@ -181,11 +181,16 @@ impl Deployment<'_> {
             cluster: self.site.cluster.clone(),
             catalog: proposal.catalog.clone(),
             authority: lease.authority().clone(),
-            manifests: goal.manifests.iter().map(|manifest| (manifest.id.clone(), manifest.clone())).collect(),
+            manifests: goal
+                .manifests
+                .iter()
+                .map(|manifest| (manifest.id.clone(), manifest.clone()))
+                .collect(),
             live: proposal.live.clone(),
             written: Default::default(),
         });
-        let watch = Watch::open(&self.site.cluster, &subjects(proposal)).await.map_err(|error| explain(&error))?;
+        let watch =
+            Watch::open(&self.site.cluster, &subjects(proposal)).await.map_err(|error| explain(&error))?;
         let now = server_time(&self.site.documents).await.map_err(|error| explain(&error))?;
         let ahead = now.map_or(SignedDuration::ZERO, |there| there.duration_since(clock::now()));
         let pace = &self.site.target.pace;
@@ -221,7 +226,9 @@ impl Deployment<'_> {
         let failure = failure_of(target, failed.goal.release.as_deref(), &evidence);
         let Some(base) = base else {
             self.clear_journal(lease, interrupted).await;
-            return Err(failure.hint("there was no earlier release to go back to: the objects are left as they are"));
+            return Err(
+                failure.hint("there was no earlier release to go back to: the objects are left as they are")
+            );
         };
         if self.options.no_rollback {
             return Err(Failure { kind: FailureKind::Stranded, ..failure }
@@ -353,8 +360,11 @@ fn changes(proposal: &Proposal) -> String {
         }
     }
     let counts = [(created, "created"), (changed, "changed"), (deleted, "deleted")];
-    let told: Vec<String> =
-        counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    let told: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
     if told.is_empty() { "no object changed".into() } else { told.join(", ") }
 }
 
@@ -366,7 +376,13 @@ fn failure_of(target: &str, release: Option<&str>, evidence: &Evidence) -> Failu
 }
 
 /// Nothing more can be done: says exactly what stands where.
-fn stranded(target: &str, failed: &Proposal, base: &Revision, evidence: &Evidence, error: &Failure) -> Failure {
+fn stranded(
+    target: &str,
+    failed: &Proposal,
+    base: &Revision,
+    evidence: &Evidence,
+    error: &Failure,
+) -> Failure {
     let wanted = failed.goal.release.as_deref().unwrap_or("the release");
     let old = base.release.as_deref().unwrap_or("what was there before");
     let failure = Failure::new(

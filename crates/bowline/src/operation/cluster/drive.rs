@@ -91,7 +91,8 @@ impl<'r> Driver<'r> {
         patience: Patience,
     ) -> Self {
         let (tell, told) = mpsc::unbounded_channel();
-        let objects = plan.steps.iter().filter_map(|step| Some((step.subject.clone(), step.action.id()?.clone())));
+        let objects =
+            plan.steps.iter().filter_map(|step| Some((step.subject.clone(), step.action.id()?.clone())));
         Self {
             applier: applier.clone(),
             plan,

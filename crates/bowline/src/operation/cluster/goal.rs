@@ -93,7 +93,9 @@ impl Goal {
             return Err(Failure::invalid(format!("there are no manifests for {}", target.name))
                 .since(format!("{} hold none", target.manifests.join(", ")))
                 .detail(skipped.iter().map(ToString::to_string))
-                .hint("`kubernetes = […]` names files and folders that git tracks; `exclude` leaves out globs"));
+                .hint(
+                    "`kubernetes = […]` names files and folders that git tracks; `exclude` leaves out globs",
+                ));
         }
         let notes = notes(&skipped, warnings.iter().chain(&normal.warnings), &pinned.warnings);
         work_in(&mut manifests, &target, &pinned.pins)?;
@@ -125,11 +127,9 @@ impl Goal {
         let explain = |error: &bowline_kube::document::DocumentError| {
             site.explain_any(reading, error, error.is_unreachable(), error.hint())
         };
-        let (applied, spec) = tokio::try_join!(
-            site.documents.applied(&revision.applied),
-            site.documents.spec(&revision.spec)
-        )
-        .map_err(|error| explain(&error))?;
+        let (applied, spec) =
+            tokio::try_join!(site.documents.applied(&revision.applied), site.documents.spec(&revision.spec))
+                .map_err(|error| explain(&error))?;
         let Some(applied) = applied else {
             return Err(Failure::failed(format!(
                 "the manifests of revision {} are no longer on {}",
@@ -175,7 +175,10 @@ impl Goal {
     /// The manifests as they are kept: without the values that are kept nowhere else.
     pub fn applied(&self) -> Applied {
         let keep = |manifest: &Manifest| {
-            AppliedManifest::new(manifest.clone(), self.withheld.get(&manifest.id).cloned().unwrap_or_default())
+            AppliedManifest::new(
+                manifest.clone(),
+                self.withheld.get(&manifest.id).cloned().unwrap_or_default(),
+            )
         };
         Applied { manifests: self.manifests.iter().map(keep).collect() }
     }
@@ -207,7 +210,8 @@ pub(super) async fn discover(site: &Site, manifests: &[Manifest]) -> Outcome<Cat
 /// The configuration that the goal was released with; access, names and secrets are today's.
 fn configured(site: &Site, spec: &Spec) -> Outcome<(Config, KubernetesTarget)> {
     let text = spec.text(crate::config::FILE).ok_or_else(|| {
-        Failure::failed("the release carries no bowline.toml").hint("release again with this version of Bowline")
+        Failure::failed("the release carries no bowline.toml")
+            .hint("release again with this version of Bowline")
     })?;
     let config = Config::parse(text, Path::new("."))?;
     let today = &site.target;

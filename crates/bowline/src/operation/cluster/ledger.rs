@@ -119,7 +119,8 @@ fn inventory(
     written: &BTreeMap<ObjectId, Remembered>,
     base: Option<&Revision>,
 ) -> Inventory {
-    let known = |id: &ObjectId| base.and_then(|base| base.inventory.get(id)).map(|entry| entry.remembered.clone());
+    let known =
+        |id: &ObjectId| base.and_then(|base| base.inventory.get(id)).map(|entry| entry.remembered.clone());
     let entries = proposal.goal.manifests.iter().filter_map(|manifest| {
         let found = || {
             let live = proposal.live.get(&manifest.id)?;

@@ -61,19 +61,21 @@ pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Pr
     let (seen, catalog) = survey::own(site, &prepared, &state).await?;
     let base = state.newest();
     let inventory = base.map(|base| &base.inventory);
-    let ordering = edges(&prepared.goal.manifests)
-        .map_err(|error| Failure::invalid(format!("ordering the objects of {}", site.target.name)).because(&error))?;
+    let ordering = edges(&prepared.goal.manifests).map_err(|error| {
+        Failure::invalid(format!("ordering the objects of {}", site.target.name)).because(&error)
+    })?;
     let Assessments { each, mut findings } =
         assess(site, &prepared, &seen.objects, inventory, &wish.renew).await?;
     let there = |id: &ObjectId| seen.objects.contains_key(id);
-    let wanted: BTreeSet<ObjectId> = prepared.goal.manifests.iter().map(|manifest| manifest.id.clone()).collect();
-    let mut gone: BTreeSet<ObjectId> = wish.undo.iter().filter(|id| there(id) && !wanted.contains(*id)).cloned().collect();
+    let wanted: BTreeSet<ObjectId> =
+        prepared.goal.manifests.iter().map(|manifest| manifest.id.clone()).collect();
+    let mut gone: BTreeSet<ObjectId> =
+        wish.undo.iter().filter(|id| there(id) && !wanted.contains(*id)).cloned().collect();
     if wish.prune
         && let Some(inventory) = inventory
     {
-        let pruned = prune(inventory, &wanted).map_err(|error| {
-            Failure::invalid(format!("pruning {}", site.target.name)).because(&error)
-        })?;
+        let pruned = prune(inventory, &wanted)
+            .map_err(|error| Failure::invalid(format!("pruning {}", site.target.name)).because(&error))?;
         gone.extend(pruned.gone.into_iter().filter(|id| there(id)));
         findings.warnings.extend(pruned.kept.into_iter().map(|id| {
             let remedy = "what people stored may be in it: delete it by name if it is not needed";
@@ -82,12 +84,14 @@ pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Pr
     }
     let pace = Pace { start: site.target.pace.start, restarts: site.target.pace.restarts };
     let number = base.map(|base| base.number);
-    let plan = plan(number, &prepared.goal.manifests, &ordering, &each, &gone, &pace)
-        .map_err(|error| Failure::invalid(format!("ordering the objects of {}", site.target.name)).because(&error))?;
+    let plan = plan(number, &prepared.goal.manifests, &ordering, &each, &gone, &pace).map_err(|error| {
+        Failure::invalid(format!("ordering the objects of {}", site.target.name)).because(&error)
+    })?;
     let unchanged =
         each.iter().filter(|(_, found)| **found == Assessment::Unchanged).map(|(id, _)| id.clone()).collect();
     if !plan.is_empty() {
-        let (cluster, notes) = survey::around(site, &prepared.goal.manifests, unchanged, BTreeSet::new()).await?;
+        let (cluster, notes) =
+            survey::around(site, &prepared.goal.manifests, unchanged, BTreeSet::new()).await?;
         let found = check(&prepared.goal.manifests, &cluster);
         findings.refusals.extend(found.refusals);
         findings.warnings.extend(found.warnings);

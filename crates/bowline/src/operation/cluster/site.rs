@@ -39,7 +39,9 @@ impl Site {
     pub async fn connect(config: &Config, target: &KubernetesTarget) -> Outcome<Self> {
         let explain = |error: &KubeError| explain(&target.name, "connecting to", error);
         let (cluster, connection) = match &target.host {
-            None => (Cluster::connect(target.context.as_deref()).await.map_err(|error| explain(&error))?, None),
+            None => {
+                (Cluster::connect(target.context.as_deref()).await.map_err(|error| explain(&error))?, None)
+            }
             Some(host) => {
                 let (cluster, connection) = connect_through(target, host).await?;
                 (cluster, Some(connection))
@@ -103,7 +105,7 @@ impl Site {
     ) -> Outcome<Lease> {
         let taken = Lease::wait(&self.documents, &run.to_string(), verb, patience, waiting).await;
         taken.map_err(|error| {
-            let unreachable = matches!(&error, LeaseError::Kube(error) if error.is_unreachable());
+            let unreachable = matches!(&error, LeaseError::Document(error) if error.is_unreachable());
             let failure = self.explain_any("taking the lock of", &error, unreachable, error.hint());
             match error {
                 LeaseError::Held { .. } => Failure { kind: FailureKind::Locked, ..failure },
@@ -132,7 +134,7 @@ async fn connect_through(target: &KubernetesTarget, host: &str) -> Outcome<(Clus
     let opener: Opener = Arc::new(move |host, port| {
         let connection = streams.clone();
         Box::pin(async move {
-            let stream = connection.stream_to(&host, port).await.map_err(std::io::Error::other)?;
+            let stream = connection.stream_to(&host, port).await?;
             Ok(Box::new(stream) as Box<dyn Stream>)
         })
     });
@@ -157,6 +159,9 @@ async fn read_kubeconfig(target: &KubernetesTarget, connection: &Connection) -> 
         }
     }
     Err(Failure::new(FailureKind::Unreachable, format!("connecting to {}", target.name))
-        .since(format!("no kubeconfig can be read there; looked for {}", CONTROL_PLANE_KUBECONFIGS.join(", ")))
+        .since(format!(
+            "no kubeconfig can be read there; looked for {}",
+            CONTROL_PLANE_KUBECONFIGS.join(", ")
+        ))
         .hint("let the login read one of them, or run `sudo` without a password"))
 }

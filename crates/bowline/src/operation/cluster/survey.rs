@@ -53,7 +53,8 @@ pub(super) async fn own(site: &Site, prepared: &Prepared, state: &State) -> Outc
         prepared.catalog.clone()
     } else {
         let manifests = prepared.goal.manifests.iter();
-        versions.extend(manifests.map(|manifest| GroupVersion::new(&manifest.id.kind.group, &manifest.version)));
+        versions
+            .extend(manifests.map(|manifest| GroupVersion::new(&manifest.id.kind.group, &manifest.version)));
         site.cluster.discover(&versions).await.map_err(|error| looking(&error))?
     };
     let wanted = Wanted { objects, lists: BTreeSet::new() };
@@ -93,7 +94,10 @@ pub(super) async fn around(
     let cluster = Cluster {
         nodes: all("Node").into_iter().cloned().collect(),
         pods: all("Pod").into_iter().filter_map(RunningPod::read).collect(),
-        unreadable: asked.into_iter().filter(|reference| seen.unseen.contains(&reference.to_string())).collect(),
+        unreadable: asked
+            .into_iter()
+            .filter(|reference| seen.unseen.contains(&reference.to_string()))
+            .collect(),
         existing: seen.objects,
         images: BTreeMap::new(),
         denied,
