@@ -14,7 +14,7 @@ use bowline_core::service::TagTemplate;
 use proptest::prelude::*;
 
 /// The manifests of a public demonstration by their names; none, and a loud line, where they are missing.
-fn files(folder: &str) -> Option<BTreeMap<String, String>> {
+pub(crate) fn files(folder: &str) -> Option<BTreeMap<String, String>> {
     // Beside the checkout, however deep that lies, or where the project's machine has it.
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let beside = root.ancestors().map(|above| above.join("shared/fixtures"));

@@ -95,26 +95,28 @@ fn dissolve(entries: Vec<Entry>) -> Vec<Entry> {
 /// stricter wait.
 fn expand(after: Vec<Edge>, dissolved: &BTreeMap<Node, Vec<Edge>>) -> Vec<Edge> {
     let mut edges: Vec<Edge> = Vec::with_capacity(after.len());
-    let mut places: BTreeMap<Node, usize> = BTreeMap::new();
-    let mut add = |edge: Edge| match places.get(&edge.to).and_then(|place| edges.get_mut(*place)) {
-        Some(there) => there.until = there.until.max(edge.until),
-        None => {
-            places.insert(edge.to.clone(), edges.len());
-            edges.push(edge);
-        }
-    };
     for edge in after {
-        match dissolved.get(&edge.to) {
-            Some(stood) => {
-                for member in stood {
-                    let Edge { to, until, .. } = member.clone();
-                    add(Edge { to, until, why: edge.why.clone() });
-                }
-            }
-            None => add(edge),
+        match dissolved.get(&edge.to).filter(|_| matches!(edge.to, Node::Barrier(_))) {
+            Some(stood) => edges.extend(stood.iter().map(|member| Edge {
+                to: member.to.clone(),
+                until: member.until,
+                why: edge.why.clone(),
+            })),
+            None => edges.push(edge),
         }
     }
-    edges
+    let mut sorted: Vec<(usize, &Edge)> = edges.iter().enumerate().collect();
+    sorted.sort_by(|(place, edge), (other, there)| edge.to.cmp(&there.to).then(place.cmp(other)));
+    let mut first: BTreeMap<usize, Until> = BTreeMap::new();
+    for same in sorted.chunk_by(|(_, edge), (_, next)| edge.to == next.to) {
+        let strictest = same.iter().map(|(_, edge)| edge.until).max();
+        first.extend(same.first().map(|(place, _)| *place).zip(strictest));
+    }
+    if first.len() == edges.len() {
+        return edges;
+    }
+    let named = edges.into_iter().enumerate();
+    named.filter_map(|(place, edge)| Some(Edge { until: *first.get(&place)?, ..edge })).collect()
 }
 
 /// The order in lines, for people: `Deployment chat/user after ConfigMap chat/settings, which it mounts`.

@@ -163,10 +163,7 @@ impl<'a> Situation<'a> {
     }
 
     fn read_workloads(&self) -> Vec<Workload<'a>> {
-        let mut pods: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (place, pod) in self.cluster.pods.iter().enumerate() {
-            pods.entry(&pod.namespace).or_default().push(place);
-        }
+        let pods = Pods::new(&self.cluster.pods);
         let mut defaults: BTreeMap<Option<&str>, Defaults> = BTreeMap::new();
         let mut workloads = Vec::new();
         for manifest in self.ours.values().filter(|manifest| runs_pods(&manifest.id.kind)) {
@@ -174,8 +171,7 @@ impl<'a> Situation<'a> {
             let defaults = defaults.entry(namespace).or_insert_with(|| {
                 Defaults::read(self.of_kind("", "LimitRange", namespace).map(|(_, value)| value))
             });
-            let nearby = namespace.and_then(|namespace| pods.get(namespace)).map_or(&[][..], Vec::as_slice);
-            workloads.extend(self.read_workload(manifest, defaults, nearby));
+            workloads.extend(self.read_workload(manifest, defaults, &pods));
         }
         workloads
     }
@@ -184,7 +180,7 @@ impl<'a> Situation<'a> {
         &self,
         manifest: &'a Manifest,
         defaults: &Defaults,
-        nearby: &[usize],
+        pods: &Pods<'_>,
     ) -> Option<Workload<'a>> {
         let kind = &manifest.id.kind;
         let spec = pod_spec(kind, &manifest.value)?;
@@ -199,10 +195,9 @@ impl<'a> Situation<'a> {
             }
         }
         let replicas = self.replicas(manifest, eligible.len());
-        let present = nearby
-            .iter()
-            .copied()
-            .filter(|place| self.cluster.pods.get(*place).is_some_and(|pod| owns(manifest, pod)));
+        let candidates = pods.like(manifest).iter().copied();
+        let present =
+            candidates.filter(|place| self.cluster.pods.get(*place).is_some_and(|pod| owns(manifest, pod)));
         Some(Workload {
             manifest,
             spec,
@@ -273,6 +268,36 @@ pub(super) fn claim_id(namespace: Option<&str>, name: &str) -> ObjectId {
 /// The claims that pods with this `spec` mount by name.
 pub(super) fn claims(spec: &Value) -> impl Iterator<Item = &str> {
     list(spec, "/volumes").filter_map(|volume| text(volume, "/persistentVolumeClaim/claimName"))
+}
+
+/// The places of pods, by namespace and by each label: nobody should look at all pods for each workload.
+struct Pods<'a> {
+    nearby: BTreeMap<&'a str, Vec<usize>>,
+    labelled: BTreeMap<(&'a str, &'a str, &'a str), Vec<usize>>,
+}
+
+impl<'a> Pods<'a> {
+    fn new(pods: &'a [RunningPod]) -> Self {
+        let mut found = Self { nearby: BTreeMap::new(), labelled: BTreeMap::new() };
+        for (place, pod) in pods.iter().enumerate() {
+            found.nearby.entry(&pod.namespace).or_default().push(place);
+            for (name, value) in &pod.labels {
+                found.labelled.entry((&pod.namespace, name, value)).or_default().push(place);
+            }
+        }
+        found
+    }
+
+    /// Those that may belong to an object.
+    fn like<'s>(&'s self, manifest: &'s Manifest) -> &'s [usize] {
+        let Some(namespace) = manifest.id.namespace.as_deref() else { return &[] };
+        let with =
+            |(name, value)| self.labelled.get(&(namespace, name, value)).map_or(&[][..], Vec::as_slice);
+        let fewest = labels(manifest.value.pointer("/spec/selector/matchLabels"))
+            .map(with)
+            .min_by_key(|all| all.len());
+        fewest.unwrap_or_else(move || self.nearby.get(namespace).map_or(&[], Vec::as_slice))
+    }
 }
 
 fn owns(manifest: &Manifest, pod: &RunningPod) -> bool {
