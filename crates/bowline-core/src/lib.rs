@@ -17,6 +17,7 @@ pub mod history;
 pub mod image;
 pub mod journal;
 pub mod kube;
+pub mod lease;
 pub mod placeholder;
 pub mod plan;
 pub mod quantity;

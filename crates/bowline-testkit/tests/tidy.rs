@@ -70,8 +70,9 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("bowline-core", &[][..]),
         ("bowline-registry", &["bowline-core"]),
         ("bowline-oci", &["bowline-core"]),
-        ("bowline-compose", &["bowline-core"]),
-        ("bowline-kube", &["bowline-core"]),
+        ("bowline-lease", &["bowline-core"]),
+        ("bowline-compose", &["bowline-core", "bowline-lease"]),
+        ("bowline-kube", &["bowline-core", "bowline-lease"]),
         ("bowline-testkit", &[]),
         ("bowline", &["bowline-core", "bowline-oci", "bowline-registry", "bowline-compose", "bowline-kube"]),
     ])
