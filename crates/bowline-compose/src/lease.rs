@@ -8,26 +8,21 @@
 //! change, and fails for good once half the lease has passed without a confirmed renewal, on a clock that also counts
 //! while the machine is suspended. A process that was stopped and goes on finds its right gone.
 
-mod authority;
-mod holder;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use bowline_core::lease::{HELD_HINT, RENEWAL};
+use bowline_lease::since_boot;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-use crate::clock::since_boot;
 use crate::document::{Creation, Document, DocumentError, Documents, Kind, number_of};
 use crate::engine::EngineError;
 
-pub use authority::{Authority, AuthorityError};
-pub use holder::Holder;
+pub use bowline_core::lease::{AuthorityError, Holder, Status, TTL};
+pub use bowline_lease::{Authority, is_dead, this_process};
 
-/// For how long a lease is given. Renewed at a sixth of that, stopped at half.
-pub const TTL: Duration = Duration::from_secs(30);
-const RENEWAL: Duration = Duration::from_secs(5);
 /// How far the engine's clock may be behind a document's own time before it is not believed.
 const DOUBT: SignedDuration = SignedDuration::from_secs(2);
 
@@ -44,27 +39,6 @@ struct Content {
 enum State {
     Held,
     Released,
-}
-
-/// Who has the lease, as far as can be told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Status {
-    /// Nobody ever had, or the last one gave it back.
-    Free,
-    /// Somebody has.
-    Held {
-        /// Who.
-        holder: Holder,
-        /// How long ago it was renewed, by the engine's clock.
-        age: Duration,
-    },
-    /// Somebody had, and did not renew it in time.
-    Expired {
-        /// Who.
-        holder: Holder,
-        /// How long ago it was renewed, by the engine's clock.
-        age: Duration,
-    },
 }
 
 /// Why the lease was not given.
@@ -98,11 +72,7 @@ impl LeaseError {
     /// What to do next, where there is something.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Held { .. } => Some(
-                "wait for it; if that run is surely dead, its lock ends by itself after 30 s \
-                 (`bowline lock TARGET` shows it, `bowline lock release TARGET` breaks it)"
-                    .into(),
-            ),
+            Self::Held { .. } => Some(HELD_HINT.into()),
             Self::Unreadable { .. } => Some("a newer bowline may have written it: update this one".into()),
             Self::Document(error) => error.hint(),
         }
@@ -137,11 +107,11 @@ impl Lease {
     /// # Errors
     /// [`LeaseError::Held`] when somebody has it, or was faster.
     pub async fn take(documents: &Documents, run: &str, verb: &str) -> Result<Self, LeaseError> {
-        let holder = Holder::this_process(run, verb);
+        let holder = this_process(run, verb);
         let latest = look(documents).await?;
         match judge(documents, &latest).await? {
             Status::Free | Status::Expired { .. } => {}
-            Status::Held { holder, .. } if holder.is_dead() => {}
+            Status::Held { holder, .. } if is_dead(&holder) => {}
             Status::Held { holder, age } => return Err(held(documents, holder, age)),
         }
         let content = Content { state: State::Held, holder: holder.clone(), ttl_seconds: TTL.as_secs() };
@@ -217,7 +187,7 @@ pub async fn force_release(documents: &Documents, run: &str) -> Result<Option<Ho
         Status::Free => return Ok(None),
         Status::Held { holder, .. } | Status::Expired { holder, .. } => holder,
     };
-    let by = Holder::this_process(run, "lock release");
+    let by = this_process(run, "lock release");
     let content = Content { state: State::Released, holder: by, ttl_seconds: 0 };
     claim(documents, latest.number + 1, &content).await?;
     Ok(Some(holder))
@@ -267,14 +237,8 @@ async fn judge(documents: &Documents, latest: &Latest) -> Result<Status, LeaseEr
         // The engine's clock was set back: only watching tells.
         return watch_silence(documents, latest.number, holder).await;
     }
-    // The engine tells creation to the second only: it may have been almost one second later.
     let lived = Duration::try_from(age).unwrap_or_default();
-    let limit = Duration::from_secs(content.ttl_seconds) + Duration::from_secs(1);
-    Ok(if lived > limit {
-        Status::Expired { holder, age: lived }
-    } else {
-        Status::Held { holder, age: lived }
-    })
+    Ok(Status::at(holder, lived, Duration::from_secs(content.ttl_seconds)))
 }
 
 /// Watches a lease by our own clock: one that is not renewed for its whole time has run out.

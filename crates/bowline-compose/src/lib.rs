@@ -4,7 +4,6 @@
 //! told. What changes the target asks for an [`lease::Authority`] first.
 #![deny(missing_docs)]
 
-mod clock;
 pub mod connection;
 pub mod directory;
 pub mod document;

@@ -61,7 +61,7 @@ pub async fn observe(host: &Host) -> Outcome<Option<Lock>> {
     let status = lease::status(&host.documents).await.map_err(|error| failure(host, &error))?;
     Ok(match status {
         Status::Free => None,
-        Status::Held { holder, age } => Some(Lock::new(&holder, age, holder.is_dead())),
+        Status::Held { holder, age } => Some(Lock::new(&holder, age, lease::is_dead(&holder))),
         Status::Expired { holder, age } => Some(Lock::new(&holder, age, true)),
     })
 }
