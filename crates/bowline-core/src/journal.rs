@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::event::RunId;
+use crate::kube::object::ObjectId;
 use crate::rollout::Evidence;
 
 /// What a run means to do. Written before the first change, removed after the last.
@@ -39,6 +40,9 @@ pub struct Traces {
     pub services: BTreeSet<String>,
     /// Files in the project's directory, and what is written into them.
     pub files: BTreeMap<String, Digest>,
+    /// Objects of the cluster that were not there.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub objects: BTreeSet<ObjectId>,
 }
 
 impl Traces {
@@ -48,6 +52,7 @@ impl Traces {
         for intent in intents {
             all.services.extend(intent.traces.services.iter().cloned());
             all.files.extend(intent.traces.files.iter().map(|(path, digest)| (path.clone(), *digest)));
+            all.objects.extend(intent.traces.objects.iter().cloned());
         }
         all
     }

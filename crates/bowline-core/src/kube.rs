@@ -8,4 +8,5 @@ pub mod comparison;
 pub mod conflict;
 pub mod field;
 pub mod object;
+pub mod revision;
 pub mod workload;

@@ -144,6 +144,7 @@ impl World {
             traces: Traces {
                 services: self.traces.iter().flat_map(|traces| traces.services.clone()).collect(),
                 files: self.traces.iter().flat_map(|traces| traces.files.clone()).collect(),
+                ..Default::default()
             },
             ..Default::default()
         }
