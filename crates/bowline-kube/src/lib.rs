@@ -15,6 +15,10 @@ mod error;
 mod login;
 mod observation;
 
+pub mod document;
+pub mod lease;
+pub mod state;
+
 pub use access::CONTROL_PLANE_KUBECONFIGS;
 pub use application::{Applied, Deleted, Dependents, Expected};
 pub use cluster::{Cluster, ORDINARY};
