@@ -18,6 +18,7 @@ mod observation;
 pub mod document;
 pub mod lease;
 pub mod state;
+pub mod watch;
 
 pub use access::CONTROL_PLANE_KUBECONFIGS;
 pub use application::{Applied, Deleted, Dependents, Expected};
