@@ -16,7 +16,9 @@ mod login;
 mod observation;
 
 pub mod document;
+pub mod exec;
 pub mod lease;
+pub mod log;
 pub mod state;
 pub mod watch;
 
