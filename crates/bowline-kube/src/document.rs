@@ -44,11 +44,11 @@ pub enum Kind {
     /// The files that a revision was deployed with.
     Spec,
     /// The manifests of a revision as they were applied.
-    Applied,
+    Manifests,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Intent, Self::Setback, Self::Revision, Self::Spec, Self::Applied];
+    const ALL: [Self; 5] = [Self::Intent, Self::Setback, Self::Revision, Self::Spec, Self::Manifests];
 
     fn word(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ impl Kind {
             Self::Setback => "setback",
             Self::Revision => "revision",
             Self::Spec => "spec",
-            Self::Applied => "applied",
+            Self::Manifests => "manifests",
         }
     }
 }

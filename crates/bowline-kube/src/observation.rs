@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::kube::comparison::mask;
 use bowline_core::kube::object::{Kind, ObjectId, api_version};
+use bowline_core::kube::preflight::Reference;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
@@ -129,7 +130,7 @@ impl Cluster {
                 let mut each = self.observe_each(resource, names.as_ref()).await?;
                 each.notes.insert(0, format!("{error}; asked for each by name instead"));
                 if names.is_none() {
-                    each.unseen.insert(error.to_string());
+                    each.unseen.insert(Reference::All { kind, namespace: namespace.clone() }.to_string());
                     each.notes = vec![error.to_string()];
                 }
                 Ok(each)

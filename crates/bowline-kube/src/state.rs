@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bowline_core::digest::Digest;
 use bowline_core::event::RunId;
 use bowline_core::journal::{Intent, Setback};
-use bowline_core::kube::revision::{Applied, Revision, outdated};
+use bowline_core::kube::revision::{Manifests, Revision, outdated};
 use bowline_core::release::Spec;
 
 use crate::document::{Creation, Document, DocumentError, Documents, Kind};
@@ -42,7 +42,7 @@ impl State {
                 }),
                 Kind::Setback => document.read().map(|setback| state.setbacks.push(setback)),
                 Kind::Intent => document.read().map(|intent| state.intents.push(intent)),
-                Kind::Spec | Kind::Applied => Ok(()),
+                Kind::Spec | Kind::Manifests => Ok(()),
             };
             if let Err(error) = read {
                 let name = format!("{:?} {}", document.kind, document.key).to_lowercase();
@@ -139,9 +139,13 @@ impl Documents {
     ///
     /// # Errors
     /// [`DocumentError::TooLarge`] when they do not fit into a document.
-    pub async fn keep_applied(&self, authority: &Authority, applied: &Applied) -> Result<(), StateError> {
+    pub async fn keep_manifests(
+        &self,
+        authority: &Authority,
+        manifests: &Manifests,
+    ) -> Result<(), StateError> {
         authority.check()?;
-        self.create(Kind::Applied, &applied.digest().hex(), applied).await?;
+        self.create(Kind::Manifests, &manifests.digest().hex(), manifests).await?;
         Ok(())
     }
 
@@ -154,12 +158,12 @@ impl Documents {
         authority: &Authority,
         revision: &Revision,
         spec: &Spec,
-        applied: &Applied,
+        manifests: &Manifests,
     ) -> Result<(), StateError> {
         authority.check()?;
         self.create(Kind::Spec, &revision.spec.hex(), spec).await?;
         authority.check()?;
-        self.create(Kind::Applied, &revision.applied.hex(), applied).await?;
+        self.create(Kind::Manifests, &revision.manifests.hex(), manifests).await?;
         authority.check()?;
         match self.create(Kind::Revision, &revision.number.to_string(), revision).await? {
             // This is a run's second try.
@@ -180,8 +184,8 @@ impl Documents {
     }
 
     /// Reads the manifests that a revision applied; none where they are not kept any more.
-    pub async fn applied(&self, digest: &Digest) -> Result<Option<Applied>, DocumentError> {
-        let document = self.find(Kind::Applied, &digest.hex()).await?;
+    pub async fn manifests(&self, digest: &Digest) -> Result<Option<Manifests>, DocumentError> {
+        let document = self.find(Kind::Manifests, &digest.hex()).await?;
         document.as_ref().map(Document::read).transpose()
     }
 
@@ -229,10 +233,10 @@ impl Documents {
             .revisions
             .values()
             .filter(|revision| !numbers.contains(&revision.number))
-            .flat_map(|revision| [revision.spec.hex(), revision.applied.hex()])
+            .flat_map(|revision| [revision.spec.hex(), revision.manifests.hex()])
             .collect();
         for (kind, key) in &there.documents {
-            if matches!(kind, Kind::Spec | Kind::Applied) && !kept.contains(key) {
+            if matches!(kind, Kind::Spec | Kind::Manifests) && !kept.contains(key) {
                 authority.check()?;
                 self.delete(*kind, key).await?;
             }

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::cluster::Cluster;
+use crate::discovery::Resource;
 use crate::error::KubeError;
 use feed::{Feed, Scope};
 use picture::{FeedId, Form, Picture};
@@ -34,8 +35,15 @@ pub struct Subject {
     pub plural: String,
 }
 
-/// What was seen of an object and of all that belongs to it. Values have `apiVersion` and `kind`, and no
-/// `managedFields`.
+impl Subject {
+    /// An object of a kind that the cluster's catalog has.
+    pub fn of(resource: &Resource, id: &ObjectId) -> Self {
+        Self { id: id.clone(), version: resource.version.version.clone(), plural: resource.plural.clone() }
+    }
+}
+
+/// What was seen of an object and of all that belongs to it. Values have `apiVersion` and `kind`, no
+/// `managedFields`, and digests in place of secret values.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sight {
     /// The object; none where there is none.

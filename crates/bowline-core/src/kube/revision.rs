@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::comparison::Remembered;
+use super::comparison::{Remembered, digest};
 use super::object::{Manifest, ObjectId, Origin};
 use crate::digest::Digest;
 use crate::event::RunId;
@@ -29,8 +29,8 @@ pub struct Revision {
     pub by: String,
     /// The digest of the spec, which is kept in the cluster beside it.
     pub spec: Digest,
-    /// The digest of the manifests as applied ([`Applied::digest`]), which are kept beside it too.
-    pub applied: Digest,
+    /// The digest of the manifests as applied ([`Manifests::digest`]), which are kept beside it too.
+    pub manifests: Digest,
     /// Our images by our services' names.
     #[serde(default)]
     pub images: BTreeMap<String, PlacedImage>,
@@ -65,9 +65,10 @@ pub struct Entry {
     pub id: ObjectId,
     /// The version of its API that it was written in, without the group: how to ask for it.
     pub version: String,
-    /// What the next run has to know in order not to ask about it.
-    #[serde(flatten)]
-    pub remembered: Remembered,
+    /// What is to be remembered of it: while the manifest and the object are as they were then, nothing is to be done,
+    /// and no dry run is needed to know that. None for what was adopted and never applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remembered: Option<Remembered>,
     /// Where it was written; none for what was adopted, and for what Bowline made itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
@@ -122,14 +123,14 @@ impl From<Inventory> for Vec<Entry> {
 /// The manifests of a revision as they were applied: the way back when the files in git have changed since.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Applied {
+pub struct Manifests {
     /// One for each object, in the order in which they were applied.
-    pub manifests: Vec<AppliedManifest>,
+    pub manifests: Vec<KeptManifest>,
 }
 
 /// One manifest as it was applied, without what is secret in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AppliedManifest {
+pub struct KeptManifest {
     /// The manifest. Values that are withheld are `null`.
     pub manifest: Manifest,
     /// Where the values stood that Bowline filled in from the team's sources of secrets (JSON pointers). They are not
@@ -138,7 +139,7 @@ pub struct AppliedManifest {
     pub withheld: BTreeSet<String>,
 }
 
-impl AppliedManifest {
+impl KeptManifest {
     /// A manifest to be kept. What stands at `withheld` (JSON pointers) is taken out of it.
     pub fn new(mut manifest: Manifest, withheld: BTreeSet<String>) -> Self {
         for pointer in &withheld {
@@ -150,11 +151,11 @@ impl AppliedManifest {
     }
 }
 
-impl Applied {
+impl Manifests {
     /// The digest by which they are kept: revisions that applied the same share one document.
     pub fn digest(&self) -> Digest {
         // Values and texts alone: making JSON of them does not fail.
-        Digest::of_json(&serde_json::to_value(self).unwrap_or_default())
+        digest(&serde_json::to_value(self).unwrap_or_default())
     }
 }
 
@@ -176,11 +177,11 @@ mod tests {
         let entry = |name: &str| Entry {
             id: ObjectId::namespaced("apps", "Deployment", "chat", name),
             version: "v1".into(),
-            remembered: Remembered {
+            remembered: (name == "user").then(|| Remembered {
                 desired: Digest::of(b"m"),
                 live: Digest::of(b"l"),
-                yielded: vec![".spec.replicas".to_owned()],
-            },
+                yielded: vec!["spec.replicas".into()],
+            }),
             origin: Some(Origin { file: "k8s/user.yaml".into(), line: 1, column: 1 }),
         };
         Revision {
@@ -191,7 +192,7 @@ mod tests {
             run: RunId::from("r".to_owned()),
             by: "me@here".into(),
             spec: Digest::of(b"s"),
-            applied: Applied::default().digest(),
+            manifests: Manifests::default().digest(),
             images: BTreeMap::new(),
             inventory: [entry("user"), entry("chat"), entry("user")].into_iter().collect(),
             milliseconds: 5,
@@ -217,14 +218,13 @@ mod tests {
             origin: Origin { file: "bowline.toml".into(), line: 1, column: 1 },
         };
         let withheld = BTreeSet::from(["/stringData/a~1b".to_owned(), "/data/missing".to_owned()]);
-        let kept = |password| Applied {
-            manifests: vec![AppliedManifest::new(manifest(password), withheld.clone())],
-        };
+        let kept =
+            |password| Manifests { manifests: vec![KeptManifest::new(manifest(password), withheld.clone())] };
         let text = serde_json::to_string(&kept("hunter2")).unwrap();
         assert!(!text.contains("hunter2"), "{text}");
         assert!(text.contains(r#""a/b":null"#), "{text}");
         assert_eq!(kept("hunter2").digest(), kept("other").digest());
-        assert_eq!(serde_json::from_str::<Applied>(&text).unwrap(), kept("other"));
+        assert_eq!(serde_json::from_str::<Manifests>(&text).unwrap(), kept("other"));
     }
 
     #[test]

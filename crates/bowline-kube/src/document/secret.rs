@@ -376,7 +376,7 @@ mod tests {
     fn an_inventory_knows_documents_from_leftovers() {
         let spec = write(Kind::Spec, "s", &large());
         let mut secrets = spec.clone();
-        let leftover = write(Kind::Applied, "a", &large());
+        let leftover = write(Kind::Manifests, "a", &large());
         secrets.extend_from_slice(&leftover[..1]);
         secrets.extend(write(Kind::Revision, "1", &1));
         let secrets: Vec<_> = secrets.into_iter().map(Secret::new).collect();

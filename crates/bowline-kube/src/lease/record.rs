@@ -115,12 +115,13 @@ impl Record {
 
     /// Writes it, unless somebody else did since it was read. Where it is new and there is no namespace, makes that.
     pub(super) async fn write(&self, documents: &Documents) -> Result<Written, KubeError> {
-        match self.send(documents).await {
+        let mut sent = self.send(documents).await;
+        if self.version().is_none() && sent.as_ref().is_err_and(KubeError::is_not_found) {
+            make_namespace(documents).await?;
+            sent = self.send(documents).await;
+        }
+        match sent {
             Ok(record) => Ok(Written::Done(record)),
-            Err(error) if error.is_not_found() && self.version().is_none() => {
-                make_namespace(documents).await?;
-                self.send(documents).await.map(Written::Done)
-            }
             Err(error) if error.is_conflict() || error.is_not_found() => Ok(Written::Conflict),
             // It may have been written, and the answer lost: then it says just what was to be written.
             Err(error) => match read(documents).await {

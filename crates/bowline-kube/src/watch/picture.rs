@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bowline_core::kube::comparison::mask;
 use bowline_core::kube::object::{Kind, ObjectId, api_version};
 use serde_json::Value;
 
@@ -141,6 +142,8 @@ fn prepare(form: &Form, mut value: Value) -> Option<(ObjectId, Value)> {
     metadata.remove("managedFields");
     let text = |field: &str| metadata.get(field).and_then(Value::as_str).map(str::to_owned);
     let id = ObjectId { kind: form.kind.clone(), namespace: text("namespace"), name: text("name")? };
+    // A picture is looked at, shown and kept as evidence.
+    mask(&mut value);
     Some((id, value))
 }
 
@@ -232,6 +235,16 @@ mod tests {
         assert!(picture.get(&id).is_some());
         assert!(picture.remove(&pod, object("a", "p2", 12, None)));
         assert!(picture.get(&id).is_none());
+    }
+
+    #[test]
+    fn secret_values_are_not_in_the_picture() {
+        let mut picture = Picture::default();
+        let mut secret = object("database", "s1", 1, None);
+        secret["data"] = json!({"password": "aHVudGVyMg=="});
+        picture.put(0, &form("", "Secret"), secret);
+        let seen = picture.of_kind(&Kind::new("", "Secret"), None);
+        assert!(!seen[0].to_string().contains("aHVudGVyMg"), "{}", seen[0]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use bowline_core::health::Cause;
 use bowline_core::journal::{Intent, Setback};
 use bowline_core::kube::comparison::Remembered;
 use bowline_core::kube::object::{Manifest, ObjectId, Origin};
-use bowline_core::kube::revision::{Applied, AppliedManifest, Entry, Revision};
+use bowline_core::kube::revision::{Entry, KeptManifest, Manifests, Revision};
 use bowline_core::release::{Spec, SpecFile};
 use bowline_core::rollout::Evidence;
 use bowline_kube::document::{Creation, Documents, Kind};
@@ -25,15 +25,15 @@ fn spec(text: &str) -> Spec {
     Spec { files: [("k8s/user.yaml".to_owned(), file)].into() }
 }
 
-fn applied(text: &str) -> Applied {
+fn manifests(text: &str) -> Manifests {
     let id = ObjectId::namespaced("", "ConfigMap", "chat", "user");
     let origin = Origin { file: "k8s/user.yaml".into(), line: 1, column: 1 };
     let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"text": text}});
     let manifest = Manifest { id, version: "v1".into(), value, origin };
-    Applied { manifests: vec![AppliedManifest::new(manifest, BTreeSet::new())] }
+    Manifests { manifests: vec![KeptManifest::new(manifest, BTreeSet::new())] }
 }
 
-fn revision(number: u64, spec: &Spec, applied: &Applied) -> Revision {
+fn revision(number: u64, spec: &Spec, manifests: &Manifests) -> Revision {
     Revision {
         number,
         release: None,
@@ -42,7 +42,7 @@ fn revision(number: u64, spec: &Spec, applied: &Applied) -> Revision {
         run: run(),
         by: "me@here".into(),
         spec: spec.digest(),
-        applied: applied.digest(),
+        manifests: manifests.digest(),
         images: Default::default(),
         inventory: Default::default(),
         milliseconds: 5,
@@ -81,10 +81,10 @@ async fn journal_and_revisions_are_kept_and_forgotten() {
     documents.turn_back(authority, &setback).await.unwrap();
     documents.end(authority, &run()).await.unwrap();
     for (number, text) in [(1, "a"), (2, "b"), (3, "b")] {
-        let (spec, applied) = (spec(text), applied(text));
-        documents.commit(authority, &revision(number, &spec, &applied), &spec, &applied).await.unwrap();
+        let (spec, manifests) = (spec(text), manifests(text));
+        documents.commit(authority, &revision(number, &spec, &manifests), &spec, &manifests).await.unwrap();
     }
-    let (b, c) = ((spec("b"), applied("b")), (spec("c"), applied("c")));
+    let (b, c) = ((spec("b"), manifests("b")), (spec("c"), manifests("c")));
     documents.commit(authority, &revision(3, &b.0, &b.1), &b.0, &b.1).await.unwrap();
     let conflict = documents.commit(authority, &revision(3, &c.0, &c.1), &c.0, &c.1).await;
     assert!(matches!(conflict, Err(StateError::Conflict { number: 3, .. })));
@@ -96,11 +96,13 @@ async fn journal_and_revisions_are_kept_and_forgotten() {
     let state = documents.state().await.unwrap();
     assert_eq!((state.revisions.len(), state.setbacks.len()), (2, 0));
     assert_eq!(documents.spec(&b.0.digest()).await.unwrap(), Some(b.0));
-    assert_eq!(documents.applied(&b.1.digest()).await.unwrap(), Some(b.1));
+    assert_eq!(documents.manifests(&b.1.digest()).await.unwrap(), Some(b.1));
     assert_eq!(documents.spec(&spec("a").digest()).await.unwrap(), None);
     assert_eq!(documents.spec(&c.0.digest()).await.unwrap(), None, "of a revision that was never written");
     documents.forget_all(authority).await.unwrap();
-    assert!(documents.list(&[Kind::Revision, Kind::Spec, Kind::Applied]).await.unwrap().documents.is_empty());
+    assert!(
+        documents.list(&[Kind::Revision, Kind::Spec, Kind::Manifests]).await.unwrap().documents.is_empty()
+    );
     lease.release().await.unwrap();
     stage::drop_namespace(documents.cluster(), documents.namespace()).await;
 }
@@ -140,22 +142,22 @@ async fn a_revision_of_three_megabytes_survives_and_one_that_is_damaged_is_told_
     let entry = |number: usize| Entry {
         id: ObjectId::namespaced("apps", "Deployment", "chat", &format!("service-{number}")),
         version: "v1".into(),
-        remembered: Remembered {
+        remembered: Some(Remembered {
             desired: Digest::of(&number.to_be_bytes()),
             live: Digest::of(&number.to_le_bytes()),
             yielded: Vec::new(),
-        },
+        }),
         origin: None,
     };
-    let (spec, applied) = (spec(&noise(3 << 20)), applied(&noise(3 << 20)));
-    let large = Revision { inventory: (0..20_000).map(entry).collect(), ..revision(4, &spec, &applied) };
+    let (spec, manifests) = (spec(&noise(3 << 20)), manifests(&noise(3 << 20)));
+    let large = Revision { inventory: (0..20_000).map(entry).collect(), ..revision(4, &spec, &manifests) };
     assert!(serde_json::to_vec(&large).unwrap().len() > 3 << 20);
-    documents.commit(lease.authority(), &large, &spec, &applied).await.unwrap();
-    documents.commit(lease.authority(), &revision(5, &spec, &applied), &spec, &applied).await.unwrap();
+    documents.commit(lease.authority(), &large, &spec, &manifests).await.unwrap();
+    documents.commit(lease.authority(), &revision(5, &spec, &manifests), &spec, &manifests).await.unwrap();
     let state = documents.state().await.unwrap();
     assert_eq!(state.revisions.get(&4), Some(&large));
     assert_eq!(documents.spec(&large.spec).await.unwrap(), Some(spec));
-    assert_eq!(documents.applied(&large.applied).await.unwrap(), Some(applied));
+    assert_eq!(documents.manifests(&large.manifests).await.unwrap(), Some(manifests));
 
     // A part goes: the revision cannot be read, the others can, and nothing that it may need is forgotten.
     let secrets = format!("/api/v1/namespaces/{}/secrets", documents.namespace());
