@@ -52,6 +52,8 @@ pub struct Config {
     pub command: Option<Command>,
     /// The one repository for all images; `None` is the embedded registry.
     pub repository: Option<Repository>,
+    /// Whether its registry is spoken to over plain HTTP.
+    pub insecure: bool,
     /// How a service and a version make an image tag.
     pub tag: TagTemplate,
     /// What this repository builds.

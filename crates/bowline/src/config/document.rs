@@ -173,6 +173,8 @@ pub(super) struct BuildTable {
 pub(super) struct RegistryTable {
     /// The one repository that takes every service's images. Absent: the embedded registry.
     pub repository: Option<At<String>>,
+    /// Whether it is spoken to over plain HTTP, without encryption: for a registry inside of a network that is trusted.
+    pub insecure: Option<bool>,
     /// How a service and a version make an image tag. `{service}_{version}` for what other tools filled.
     pub tag: Option<At<String>>,
 }

@@ -89,6 +89,7 @@ fn config(part: &mut Part, document: &Document, text: &str, directory: &Path) ->
         },
         command,
         repository,
+        insecure: document.registry.insecure.unwrap_or(false),
         tag,
         services,
         targets,

@@ -100,7 +100,9 @@ impl Depot {
     pub async fn open(config: &Config) -> Outcome<Self> {
         let credentials = Credentials::from_environment();
         let kept_as = kept_as(config);
-        let client = Client::new(Options { credentials: credentials.clone(), ..Options::default() })
+        let plain = config.repository.iter().filter(|_| config.insecure).map(|at| at.registry.clone());
+        let options = Options { credentials: credentials.clone(), plain: plain.collect(), ..Options::default() };
+        let client = Client::new(options)
             .attempt(|| "preparing to talk to registries".into())?;
         if let Some(repository) = &config.repository {
             let repository = repository.clone();
