@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::comparison::{Remembered, digest};
+use super::comparison::Remembered;
 use super::object::{Manifest, ObjectId, Origin};
 use crate::digest::Digest;
 use crate::event::RunId;
@@ -155,7 +155,7 @@ impl Manifests {
     /// The digest by which they are kept: revisions that applied the same share one document.
     pub fn digest(&self) -> Digest {
         // Values and texts alone: making JSON of them does not fail.
-        digest(&serde_json::to_value(self).unwrap_or_default())
+        Digest::of_json(&serde_json::to_value(self).unwrap_or_default())
     }
 }
 

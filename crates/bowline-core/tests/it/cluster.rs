@@ -27,6 +27,11 @@ fn manifests_that_others_wrote_are_ordered_and_let_through() {
         let findings = check(&manifests, &cluster);
         assert_eq!(findings.refusals, [], "{folder}");
         let weak = findings.warnings.iter().filter(|finding| finding.text.starts_with("weak: ")).count();
-        assert_eq!((weak, findings.warnings.len()), (without_probe, without_probe), "{:#?}", findings.warnings);
+        assert_eq!(
+            (weak, findings.warnings.len()),
+            (without_probe, without_probe),
+            "{:#?}",
+            findings.warnings
+        );
     }
 }

@@ -101,9 +101,9 @@ impl Depot {
         let credentials = Credentials::from_environment();
         let kept_as = kept_as(config);
         let plain = config.repository.iter().filter(|_| config.insecure).map(|at| at.registry.clone());
-        let options = Options { credentials: credentials.clone(), plain: plain.collect(), ..Options::default() };
-        let client = Client::new(options)
-            .attempt(|| "preparing to talk to registries".into())?;
+        let options =
+            Options { credentials: credentials.clone(), plain: plain.collect(), ..Options::default() };
+        let client = Client::new(options).attempt(|| "preparing to talk to registries".into())?;
         if let Some(repository) = &config.repository {
             let repository = repository.clone();
             return Ok(Self { client, repository, kept_as, credentials, port: None, serving: None });

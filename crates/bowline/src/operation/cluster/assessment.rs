@@ -117,7 +117,7 @@ impl Question<'_> {
         };
         let live = self.live.get(&manifest.id);
         let entry = self.inventory.and_then(|inventory| inventory.get(&manifest.id));
-        let known = unchanged(&manifest.value, live, entry.map(|entry| &entry.remembered));
+        let known = unchanged(&manifest.value, live, entry.and_then(|entry| entry.remembered.as_ref()));
         if known == Verdict::Unchanged {
             return Ok(Ok(Assessment::Unchanged).into());
         }

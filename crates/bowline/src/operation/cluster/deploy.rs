@@ -139,7 +139,7 @@ impl Deployment<'_> {
         }
         let base = proposal.state.newest().cloned();
         let settled = base.as_ref().is_some_and(|base| {
-            base.release == proposal.goal.release && base.applied == proposal.goal.applied().digest()
+            base.release == proposal.goal.release && base.manifests == proposal.goal.kept().digest()
         });
         if proposal.plan.is_empty() && settled && interrupted.is_empty() {
             return Ok(self.summary(&proposal, true));
@@ -147,7 +147,7 @@ impl Deployment<'_> {
         // Kept before anything is touched: what does not fit must not be found out when all is done.
         let documents = &self.site.documents;
         self.noted(documents.keep_spec(lease.authority(), &proposal.goal.spec).await)?;
-        self.noted(documents.keep_applied(lease.authority(), &proposal.goal.applied()).await)?;
+        self.noted(documents.keep_manifests(lease.authority(), &proposal.goal.kept()).await)?;
         self.write_intent(lease, &proposal).await?;
         let Executed { verdict, written } = self.execute(lease, &proposal, Phase::Rollout).await?;
         let evidence = match verdict {

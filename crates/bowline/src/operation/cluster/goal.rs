@@ -8,7 +8,7 @@ use bowline_core::kube::image::{OurImage, OurImages, Pin, pin};
 use bowline_core::kube::manifest::{Reading, Remark, Scope, read};
 use bowline_core::kube::normal::normalise;
 use bowline_core::kube::object::{Manifest, ObjectId};
-use bowline_core::kube::revision::{Applied, AppliedManifest, PlacedImage, Revision};
+use bowline_core::kube::revision::{KeptManifest, Manifests, PlacedImage, Revision};
 use bowline_core::reference::Repository;
 use bowline_core::release::{Record, Spec};
 use bowline_core::service::{ServiceName, ServiceOverride};
@@ -118,7 +118,7 @@ impl Goal {
         Ok(Prepared { goal, catalog })
     }
 
-    /// What an earlier revision had, exactly as it was applied, whatever the files say today.
+    /// What an earlier revision had, exactly as it was kept, whatever the files say today.
     ///
     /// # Errors
     /// When its manifests are no longer in the cluster.
@@ -127,10 +127,12 @@ impl Goal {
         let explain = |error: &bowline_kube::document::DocumentError| {
             site.explain_any(reading, error, error.is_unreachable(), error.hint())
         };
-        let (applied, spec) =
-            tokio::try_join!(site.documents.applied(&revision.applied), site.documents.spec(&revision.spec))
-                .map_err(|error| explain(&error))?;
-        let Some(applied) = applied else {
+        let (kept, spec) = tokio::try_join!(
+            site.documents.manifests(&revision.manifests),
+            site.documents.spec(&revision.spec)
+        )
+        .map_err(|error| explain(&error))?;
+        let Some(kept) = kept else {
             return Err(Failure::failed(format!(
                 "the manifests of revision {} are no longer on {}",
                 revision.number, site.target.name
@@ -150,8 +152,8 @@ impl Goal {
         };
         // Secrets of the team's sources are made anew below; where today's configuration has them no longer, what is in
         // the cluster stays as it is.
-        let whole = applied.manifests.into_iter().filter(|applied| applied.withheld.is_empty());
-        goal.manifests = whole.map(|applied| applied.manifest).collect();
+        let whole = kept.manifests.into_iter().filter(|kept| kept.withheld.is_empty());
+        goal.manifests = whole.map(|kept| kept.manifest).collect();
         goal.add_secrets(site, directory)?;
         let catalog = discover(site, &goal.manifests).await?;
         Ok(Prepared { goal, catalog })
@@ -173,14 +175,11 @@ impl Goal {
     }
 
     /// The manifests as they are kept: without the values that are kept nowhere else.
-    pub fn applied(&self) -> Applied {
+    pub fn kept(&self) -> Manifests {
         let keep = |manifest: &Manifest| {
-            AppliedManifest::new(
-                manifest.clone(),
-                self.withheld.get(&manifest.id).cloned().unwrap_or_default(),
-            )
+            KeptManifest::new(manifest.clone(), self.withheld.get(&manifest.id).cloned().unwrap_or_default())
         };
-        Applied { manifests: self.manifests.iter().map(keep).collect() }
+        Manifests { manifests: self.manifests.iter().map(keep).collect() }
     }
 }
 

@@ -66,7 +66,7 @@ impl Deployment<'_> {
         base: Option<&Revision>,
     ) -> Outcome<()> {
         let goal = &proposal.goal;
-        let applied = goal.applied();
+        let kept = goal.kept();
         let milliseconds = Duration::from_secs_f64(self.recorder.seconds()).as_millis();
         let revision = Revision {
             number: base.map_or(1, |base| base.number + 1),
@@ -76,12 +76,12 @@ impl Deployment<'_> {
             run: self.recorder.run().clone(),
             by: goal.by.clone(),
             spec: goal.spec.digest(),
-            applied: applied.digest(),
+            manifests: kept.digest(),
             images: goal.images.clone(),
             inventory: inventory(proposal, written, base),
             milliseconds: u64::try_from(milliseconds).unwrap_or(u64::MAX),
         };
-        let committed = self.site.documents.commit(lease.authority(), &revision, &goal.spec, &applied).await;
+        let committed = self.site.documents.commit(lease.authority(), &revision, &goal.spec, &kept).await;
         self.noted(committed)?;
         let kept = self.site.documents.prune(lease.authority(), self.site.target.pace.keep).await;
         if let Err(error) = kept {
@@ -119,8 +119,9 @@ fn inventory(
     written: &BTreeMap<ObjectId, Remembered>,
     base: Option<&Revision>,
 ) -> Inventory {
-    let known =
-        |id: &ObjectId| base.and_then(|base| base.inventory.get(id)).map(|entry| entry.remembered.clone());
+    let known = |id: &ObjectId| {
+        base.and_then(|base| base.inventory.get(id)).and_then(|entry| entry.remembered.clone())
+    };
     let entries = proposal.goal.manifests.iter().filter_map(|manifest| {
         let found = || {
             let live = proposal.live.get(&manifest.id)?;
@@ -131,7 +132,7 @@ fn inventory(
         Some(Entry {
             id: manifest.id.clone(),
             version: manifest.version.clone(),
-            remembered,
+            remembered: Some(remembered),
             origin: Some(manifest.origin.clone()),
         })
     });
