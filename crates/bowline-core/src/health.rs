@@ -150,15 +150,20 @@ pub enum Health {
 }
 
 impl Health {
-    /// What it is once `waited` has passed: what is not ready when the gate's start time is over has failed.
+    /// What it is once `waited` has passed: what is not ready when the gate's start time is over has failed, of what it
+    /// suffers from.
     #[must_use]
-    pub fn within(self, gate: &Gate, waited: Duration) -> Self {
+    pub fn within(self, gate: &Gate, waited: Duration, suffers: Option<&Cause>) -> Self {
         let why = match &self {
             Self::Starting(why) if waited >= gate.start => why.as_str(),
             Self::Absent if waited >= gate.start => "it is not there",
             _ => return self,
         };
-        Self::Failed(Cause::new(format!("not ready within {} s: {why}", gate.start.as_secs())))
+        let reason = format!("not ready within {} s: {why}", gate.start.as_secs());
+        Self::Failed(match suffers {
+            Some(cause) => Cause { reason, ..cause.clone() },
+            None => Cause::new(reason),
+        })
     }
 }
 

@@ -20,9 +20,9 @@ pub enum Input {
     StepFailed(StepId, Cause),
     /// All containers of a service, as one look showed them.
     Seen(String, Vec<Sighting>),
-    /// What the target's own rules say of a service now. The rollout adds the time: what is not ready when its gate's
-    /// start time is over has failed.
-    Judged(String, Health),
+    /// What the target's own rules say of a service now, and what it suffers from where it is not ready. The rollout adds
+    /// the time: what is not ready when its gate's start time is over has failed of that.
+    Judged(String, Health, Option<Cause>),
     /// Somebody asked to stop.
     Cancelled,
     /// The lease is gone, or can no longer be trusted: nothing more may be written.
@@ -139,9 +139,9 @@ impl Rollout {
                     judge(gate, &sightings, waited)
                 });
             }
-            Input::Judged(service, health) => {
+            Input::Judged(service, health, suffers) => {
                 self.take_health(&service, now, &mut commands, |gate, waited| {
-                    health.clone().within(gate, waited)
+                    health.clone().within(gate, waited, suffers.as_ref())
                 });
             }
             Input::Cancelled => self.end(Verdict::Cancelled),

@@ -128,7 +128,7 @@ fn an_engine_that_tells_nothing_is_not_waited_for_without_end() {
 
 #[test]
 fn what_the_target_itself_judges_has_the_gates_time() {
-    let judged = |health| Input::Judged("a".into(), health);
+    let judged = |health| Input::Judged("a".into(), health, None);
     let starting = || judged(Health::Starting("1 of 2 pods are ready".into()));
     let mut rollout = rollout(vec![step("a", &[], true)]);
     rollout.advance(secs(0), Input::Tick);

@@ -266,7 +266,7 @@ pub(super) struct TargetTable {
     pub start: Option<At<String>>,
     /// How long a service without a health check has to stay up. Absent: 5s.
     pub settle: Option<At<String>>,
-    /// How often a service may die and be restarted on the way. Absent: 8.
+    /// How often a service may die and be restarted on the way. Absent: 8, in a cluster 3.
     pub restarts: Option<At<u32>>,
     /// How many releases stay on the target for rollbacks. Absent: 3.
     pub keep: Option<At<u32>>,

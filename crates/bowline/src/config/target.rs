@@ -89,6 +89,14 @@ pub struct Pace {
     pub keep: u32,
 }
 
+impl Pace {
+    /// The defaults of a cluster: its nodes wait ever longer between restarts, so that the third comes half a minute after
+    /// the first start, and the eighth after twenty.
+    pub fn of_cluster() -> Self {
+        Self { restarts: 3, ..Self::default() }
+    }
+}
+
 impl Default for Pace {
     fn default() -> Self {
         Self { start: Duration::from_secs(120), settle: Duration::from_secs(5), restarts: 8, keep: 3 }

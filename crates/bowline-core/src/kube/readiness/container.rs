@@ -222,11 +222,14 @@ impl<'a> Container<'a> {
                 },
             );
         }
+        let runs = self.status.pointer("/state/running").is_some();
         match restarts {
-            0 if self.status.pointer("/state/running").is_some() => (false, String::new()),
+            0 if runs => (false, String::new()),
             _ if restarts > allowed => {
                 (true, format!(", restarted {restarts} times, more than the {allowed} allowed"))
             }
+            // It died again: what comes next would be one restart too many, and the kubelet waits ever longer for it.
+            _ if !runs && restarts == allowed => (true, format!(", restarted {restarts} times, all that is allowed")),
             _ => (false, format!(", restart {restarts} of {allowed} allowed")),
         }
     }

@@ -200,7 +200,8 @@ fn project(part: &mut Part, at: Option<&At<String>>) -> Option<String> {
 }
 
 fn pace(part: &mut Part, table: &TargetTable) -> Pace {
-    let defaults = Pace::default();
+    let cluster = table.kubernetes.is_some() || table.render.is_some();
+    let defaults = if cluster { Pace::of_cluster() } else { Pace::default() };
     Pace {
         start: part.duration(table.start.as_ref(), false).unwrap_or(defaults.start),
         settle: part.duration(table.settle.as_ref(), true).unwrap_or(defaults.settle),

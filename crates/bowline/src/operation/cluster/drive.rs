@@ -8,7 +8,7 @@ use bowline_core::event::EventKind;
 use bowline_core::health::{Cause, Health};
 use bowline_core::kube::object::{Kind, ObjectId};
 use bowline_core::kube::planning::Action;
-use bowline_core::kube::readiness::{Budget, Logs, Sight, judge};
+use bowline_core::kube::readiness::{Budget, Logs, Sight, first_cause, judge, troubles};
 use bowline_core::plan::{Plan, Step, StepId};
 use bowline_core::rollout::{Command, Input, Rollout, Verdict};
 use bowline_kube::log::Source;
@@ -26,6 +26,8 @@ use crate::ui::cluster::describe;
 
 /// How often what is waited for is judged again although nothing was seen to change: time itself counts, too.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often a workload that is not ready yet is told of.
+const TELL: Duration = Duration::from_secs(3);
 /// How many lines of a container that died are kept.
 const LINES: u32 = 20;
 
@@ -53,7 +55,7 @@ pub(super) async fn drive(
         for command in driver.rollout.advance(driver.started.elapsed(), input) {
             match command {
                 Command::Execute(id) => driver.execute(&id),
-                Command::Report { service, health } => report(recorder, service, &health),
+                Command::Report { service, health } => driver.report(service, &health),
                 Command::Finish(verdict) => return verdict,
             }
         }
@@ -80,6 +82,8 @@ struct Driver<'r> {
     logs: BTreeMap<(String, String), (u64, Vec<String>)>,
     pending: Vec<Input>,
     looked: Instant,
+    /// When each subject was last told of.
+    told_of: BTreeMap<String, Instant>,
 }
 
 impl<'r> Driver<'r> {
@@ -109,7 +113,19 @@ impl<'r> Driver<'r> {
             logs: BTreeMap::new(),
             pending: Vec::new(),
             looked: Instant::now(),
+            told_of: BTreeMap::new(),
         }
+    }
+
+    /// Tells of a change in health. What is on its way goes through many small steps: they are told of now and then.
+    fn report(&mut self, subject: String, health: &Health) {
+        let passing = matches!(health, Health::Starting(_) | Health::Absent);
+        let recent = self.told_of.get(&subject).is_some_and(|at| at.elapsed() < TELL);
+        if passing && recent {
+            return;
+        }
+        self.told_of.insert(subject.clone(), Instant::now());
+        report(self.recorder, subject, health);
     }
 
     fn now(&self) -> Timestamp {
@@ -184,8 +200,8 @@ impl<'r> Driver<'r> {
             let Some(id) = self.objects.get(&subject).cloned() else { continue };
             let sight = self.watch.sight(&id);
             let logs = self.read_logs(&id, &sight).await;
-            let health = self.judge(&id, &sight, &nodes, &classes, &logs);
-            self.pending.push(Input::Judged(subject, health));
+            let (health, suffers) = self.judge(&id, &sight, &nodes, &classes, &logs);
+            self.pending.push(Input::Judged(subject, health, suffers));
         }
     }
 
@@ -196,7 +212,7 @@ impl<'r> Driver<'r> {
         nodes: &[Arc<Value>],
         classes: &[Arc<Value>],
         logs: &Logs,
-    ) -> Health {
+    ) -> (Health, Option<Cause>) {
         let plain = |values: &[Arc<Value>]| values.to_vec();
         let (nodes, classes) = (plain(nodes), plain(classes));
         let nodes: Vec<&Value> = nodes.iter().map(AsRef::as_ref).collect();
@@ -219,7 +235,13 @@ impl<'r> Driver<'r> {
             restarts: self.patience.restarts,
             since: self.since.get(id).copied(),
         };
-        judge(&id.kind, &seen, &budget, self.now())
+        let now = self.now();
+        let health = judge(&id.kind, &seen, &budget, now);
+        let suffers = match &health {
+            Health::Starting(_) => first_cause(&troubles(&id.kind, &seen, &budget, now)),
+            _ => None,
+        };
+        (health, suffers)
     }
 
     /// What the containers of an object wrote before they died: asked for once for each death, before anything is judged

@@ -232,7 +232,10 @@ fn our_images(config: &Config, images: &Images<'_>) -> OurImages {
     let services = images.record.images.iter().filter_map(|(name, image)| {
         let service: ServiceName = name.parse().ok()?;
         let claims = config.services.get(&service).map(|service| service.images.clone()).unwrap_or_default();
-        Some((service, OurImage { claims, id: image.id.clone(), tag: image.tag.clone() }))
+        // By the tag under which it was built: a new tag for the same image would be another pod, for nothing.
+        let version = image.built_in.strip_prefix('v').unwrap_or(&image.built_in);
+        let tag = config.tag.render(&service, version);
+        Some((service, OurImage { claims, id: image.id.clone(), tag }))
     });
     OurImages {
         repository: images.repository.clone(),
