@@ -190,6 +190,36 @@ fn ten_releases_of_one_commit_make_one_record_that_fits_its_images() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_ends_after_the_release_is_complete_writes_nothing() {
+    let Some(registry) = registry::start_docker_registry() else { return };
+    let proxy = FaultProxy::http(registry.address()).await;
+    let origin = Origin::new();
+    let slow = origin.clone_full();
+    let build = "[build]\ncommand = \"date +%N > web/content; touch begun; while [ -e wait ]; do sleep 0.1; done\"\n\
+                 shell = true\n";
+    write_project(&slow, &format!("{}/tiny", proxy.address()), build);
+    slow.write(".gitignore", "/begun\n/wait\n");
+    slow.commit("[minor] the only one");
+    slow.push();
+    let fast = origin.clone_full();
+    let states = TempDir::with_prefix("bowline-late-").unwrap();
+    slow.write("wait", "");
+    let late = start(&slow, &states.path().join("late"), &["--json", "release"]);
+    while !slow.path().join("begun").exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let first = finish(start(&fast, &states.path().join("first"), &["--json", "release"])).exits(0);
+    let seen = proxy.requests().len();
+    std::fs::remove_file(slow.path().join("wait")).unwrap();
+    let late = finish(late).exits(0);
+    let changing =
+        |request: &bowline_testkit::proxy::Request| !matches!(request.method.as_str(), "GET" | "HEAD");
+    let written: Vec<_> = proxy.requests().into_iter().skip(seen).filter(changing).collect();
+    assert!(written.is_empty(), "{written:?}");
+    assert_eq!(late.summary()["services"], first.summary()["services"], "{late}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_was_paused_beyond_its_lease_writes_nothing_more() {
     let Some(scene) = Scene::start("c-pause", Place::Local) else { return };
     scene.merge("[minor] the first");
