@@ -120,8 +120,8 @@ impl Artifact {
     }
 }
 
-/// Writes an artifact under a tag: its parts first, the tag last. The
-/// same content under the same tag is a success; other content is [`RegistryError::Taken`].
+/// Writes an artifact under a tag: its parts first, the tag last. The same content under the same tag is a success; other
+/// content is [`RegistryError::Taken`].
 pub async fn push_artifact(
     client: &Client,
     repository: &Repository,

@@ -122,3 +122,15 @@ pub async fn commit(depot: &Depot, release: Release) -> Outcome<Release> {
     }
     read(depot, &tag).await?.ok_or_else(|| failed(&"the record is not there after it was written"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_registries_are_given_longer() {
+        for (took, wait) in [(0, 1000), (200, 1000), (2000, 6000), (120_000, 15_000)] {
+            assert_eq!(settle(Duration::from_millis(took)), Duration::from_millis(wait), "{took} ms");
+        }
+    }
+}

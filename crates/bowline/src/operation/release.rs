@@ -77,6 +77,9 @@ pub async fn release(
     let built = build::build(context, recorder, config, &values, &changed).await?;
     // Another run on the same commit may have been faster by the time of a build: its tags are not to be moved then.
     if let Some(release) = find(depot, tag, reserved.commit.as_str()).await? {
+        context.ui.faint(
+            "another run on this commit was faster: its release is taken, what was built is not pushed",
+        );
         return Ok(Released::Complete(release));
     }
     let images = push_images(context, recorder, config, depot, tag, &built, previous.as_ref()).await?;
