@@ -31,6 +31,7 @@ pub use service::{Health, Probe, Service};
 pub use target::{ComposeTarget, Environment, KubernetesTarget, Override, Pace, Target};
 
 use crate::error::{Attempt, Failure, Outcome};
+use crate::ui::{count, place};
 pub use bowline_core::bump::DefaultBump;
 use problem::{Problem, mask, nearest, render};
 
@@ -113,7 +114,7 @@ impl Config {
         let length = match std::fs::metadata(&path) {
             Ok(file) => file.len(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Failure::invalid(format!("there is no {FILE} in {}", directory.display())).hint(
+                return Err(Failure::invalid(format!("there is no {FILE} in {}", place(directory))).hint(
                     "`bowline init` writes one from what it finds; `bowline -C DIR …` works elsewhere",
                 ));
             }
@@ -139,7 +140,7 @@ impl Config {
         let (config, problems, secrets) = resolve::resolve(text, directory);
         match config {
             Some(config) if problems.is_empty() => Ok(config),
-            _ => Err(Failure::invalid(format!("{FILE} has {}", count(&problems)))
+            _ => Err(Failure::invalid(format!("{FILE} has {}", count(problems.len(), "problem")))
                 .excerpt(render(&problems, FILE, &mask(text, &secrets), true))
                 .hint(
                     "`bowline schema` prints the JSON schema, for editors that complete and check the file",
@@ -201,7 +202,8 @@ impl Stored {
                 unknown: needed.into_iter().map(|problem| problem.message).collect(),
             }),
             _ => {
-                let failure = format!("the release's {FILE} has {} for this bowline", count(&needed));
+                let failure =
+                    format!("the release's {FILE} has {} for this bowline", count(needed.len(), "problem"));
                 Err(Failure::invalid(failure)
                     .excerpt(render(&needed, FILE, &mask(text, &secrets), true))
                     .hint(
@@ -209,13 +211,6 @@ impl Stored {
                     ))
             }
         }
-    }
-}
-
-fn count(problems: &[Problem]) -> String {
-    match problems.len() {
-        1 => "1 problem".to_owned(),
-        several => format!("{several} problems"),
     }
 }
 

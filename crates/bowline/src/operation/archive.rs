@@ -33,8 +33,7 @@ pub struct Release {
 /// When the registry does not list its tags.
 pub async fn releases(depot: &Depot) -> Outcome<Vec<Tag>> {
     let listing = list(&depot.client, &depot.repository).await.map_err(|error| {
-        let failure =
-            Failure::failed(format!("listing the releases in {}", depot.repository)).because(&error);
+        let failure = Failure::failed(format!("listing the releases in {}", depot.place())).because(&error);
         with_hint(failure, error.hint())
     })?;
     let mut tags: Vec<Tag> = listing.bare.iter().filter_map(|text| text.parse().ok()).collect();
@@ -84,7 +83,7 @@ pub async fn read(depot: &Depot, tag: &str) -> Outcome<Option<Release>> {
 pub async fn commit(depot: &Depot, release: Release) -> Outcome<Release> {
     let tag = release.record.tag.clone();
     let failed = |error: &dyn std::fmt::Display| {
-        Failure::failed(format!("committing release {tag} to {}", depot.repository)).since(error.to_string())
+        Failure::failed(format!("committing release {tag} to {}", depot.place())).since(error.to_string())
     };
     let json = |error: serde_json::Error| failed(&error);
     let part = |title: &str, kind: &str, bytes: Vec<u8>| Part {
@@ -110,7 +109,7 @@ pub async fn commit(depot: &Depot, release: Release) -> Outcome<Release> {
         Ok(written) => written.took,
         Err(ArtifactError::Registry { source: RegistryError::Taken { .. }, .. }) => Duration::ZERO,
         Err(error) => {
-            let failure = Failure::failed(format!("committing release {tag} to {}", depot.repository));
+            let failure = Failure::failed(format!("committing release {tag} to {}", depot.place()));
             return Err(with_hint(failure.because(&error), error.hint()));
         }
     };

@@ -116,6 +116,14 @@ impl Depot {
         Ok(Self { client, repository, kept_as, credentials, embedded: Some(embedded) })
     }
 
+    /// The registry in words: the port of the embedded one is another one each time.
+    pub fn place(&self) -> String {
+        match self.embedded {
+            Some(_) => "the embedded registry".into(),
+            None => self.repository.to_string(),
+        }
+    }
+
     /// Whether the registry is known to decide between two who write one tag at the same time.
     pub fn decides(&self) -> bool {
         self.embedded.is_some()

@@ -82,7 +82,7 @@ async fn missing_images(depot: &Depot, plan: &Plan<Action>) -> Outcome<Vec<Findi
             text: format!(
                 "its image {} is neither on the host nor in {}",
                 image.manifest.short(),
-                depot.repository
+                depot.place()
             ),
             remedy: "somebody deleted it there: release again, or choose another version".into(),
             subject,

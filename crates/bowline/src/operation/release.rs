@@ -254,7 +254,7 @@ async fn push_items(
     let report = push(&depot.client, store, &depot.repository, &items, true, &observer).await;
     bar.finish_and_clear();
     let report = report.map_err(|error| {
-        let failure = Failure::failed(format!("pushing to {}", depot.repository)).because(&error);
+        let failure = Failure::failed(format!("pushing to {}", depot.place())).because(&error);
         with_hint(
             failure,
             error.hint().or_else(|| Some("run it again: what was sent is not sent twice".into())),

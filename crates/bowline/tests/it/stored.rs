@@ -35,6 +35,7 @@ async fn write_as_another(scene: &Scene, tag: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_of_another_bowline_is_deployed_and_gone_back_to() {
     let Some(scene) = Scene::start("s-other", Place::Far) else { return };
+    scene.run(&["deploy", "box"]).says("no complete release in the embedded registry").exits(2);
     scene.merge("[minor] the first");
     let shipped = scene.run(&["--json", "ship", "box"]).exits(0).summary();
     let other = write_as_another(&scene, shipped["tag"].as_str().unwrap()).await;
