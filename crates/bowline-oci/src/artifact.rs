@@ -5,6 +5,7 @@
 //! an error: the tag is the point at which a release begins to exist.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use bowline_core::digest::Digest;
 use bowline_core::reference::{Reference, Repository};
@@ -39,6 +40,17 @@ pub struct Part {
     pub media_type: String,
     /// Its bytes.
     pub bytes: Vec<u8>,
+}
+
+/// An artifact that is under its tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Its manifest's digest.
+    pub digest: Digest,
+    /// Whether it was not there before.
+    pub new: bool,
+    /// How long it took from looking at the tag until it was written.
+    pub took: Duration,
 }
 
 /// Why an artifact was not written or read.
@@ -108,21 +120,23 @@ impl Artifact {
     }
 }
 
-/// Writes an artifact under a tag: its parts first, the tag last. Gives its digest, and whether it is new. The
-/// same content under the same tag is a success; other content is [`RegistryError::Taken`].
+/// Writes an artifact under a tag: its parts first, the tag last. The same content under the same tag is a success; other
+/// content is [`RegistryError::Taken`].
 pub async fn push_artifact(
     client: &Client,
     repository: &Repository,
     tag: &str,
     artifact: &Artifact,
-) -> Result<(Digest, bool), ArtifactError> {
+) -> Result<Written, ArtifactError> {
     let reference = repository.tagged(tag).to_string();
     let failed = |source| ArtifactError::Registry { doing: "write", reference: reference.clone(), source };
     let json = |source| ArtifactError::Json { reference: reference.clone(), source };
     let bytes = serde_json::to_vec(&artifact.manifest()).map_err(json)?;
     let digest = Digest::of(&bytes);
     match client.head_manifest(&repository.tagged(tag)).await.map_err(failed)? {
-        Some(present) if present.digest == digest => return Ok((digest, false)),
+        Some(present) if present.digest == digest => {
+            return Ok(Written { digest, new: false, took: Duration::ZERO });
+        }
         Some(present) => {
             let taken = RegistryError::Taken {
                 reference: reference.clone(),
@@ -146,8 +160,9 @@ pub async fn push_artifact(
         };
         client.push_blob(&upload).await.map_err(failed)?;
     }
+    let begun = Instant::now();
     let new = client.put_manifest(repository, tag, MANIFEST, &bytes, false).await.map_err(failed)?;
-    Ok((digest, new))
+    Ok(Written { digest, new, took: begun.elapsed() })
 }
 
 /// Reads an artifact of this kind; `None` where the repository has no such tag or digest.

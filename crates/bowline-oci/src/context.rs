@@ -5,10 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::ignore::{Ignore, IgnoreError};
+use crate::link::follow;
 use crate::pattern::{Pattern, is_pattern};
-
-/// Links followed before it counts as a loop, as the kernel does.
-const HOPS: usize = 40;
 
 /// A build context.
 #[derive(Debug, Clone)]
@@ -66,41 +64,23 @@ impl Context {
 
     /// Finds a path; every symbolic link on the way is followed, inside the context.
     pub fn find(&self, path: &str) -> Result<Found, ContextError> {
-        let mut todo: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
-        let mut done: Vec<String> = Vec::new();
-        let mut hops = 0;
         let missing = |ignored| ContextError::Missing { path: path.into(), root: self.root.clone(), ignored };
-        while let Some(part) = todo.pop() {
-            match part.as_str() {
-                "" | "." => continue,
-                ".." => {
-                    done.pop();
-                    continue;
-                }
-                _ => done.push(part),
-            }
-            let here = done.join("/");
-            let file = self.root.join(&here);
+        let found = follow(path, |here| {
+            let file = self.root.join(here);
             let meta = fs::symlink_metadata(&file).map_err(|source| match source.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => missing(false),
                 _ => ContextError::Read { path: file.clone(), source },
             })?;
-            if meta.is_symlink() {
-                hops += 1;
-                let target =
-                    fs::read_link(&file).map_err(|source| ContextError::Read { path: file, source })?;
-                let target = target.to_str().ok_or_else(|| missing(false))?.to_owned();
-                if hops > HOPS || self.ignore.excludes(&here) {
-                    return Err(missing(hops <= HOPS));
-                }
-                done.pop();
-                if target.starts_with('/') {
-                    done.clear();
-                }
-                todo.extend(target.split('/').rev().map(str::to_owned));
+            if !meta.is_symlink() {
+                return Ok(None);
             }
-        }
-        let path = done.join("/");
+            if self.ignore.excludes(here) {
+                return Err(missing(true));
+            }
+            let target = fs::read_link(&file).map_err(|source| ContextError::Read { path: file, source })?;
+            target.to_str().map(|target| Some(target.to_owned())).ok_or_else(|| missing(false))
+        })?;
+        let path = found.ok_or_else(|| missing(false))?;
         let file = self.root.join(&path);
         let meta = fs::symlink_metadata(&file).map_err(|_| missing(false))?;
         let hidden = !path.is_empty() && self.ignore.excludes(&path);

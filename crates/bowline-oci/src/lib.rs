@@ -20,6 +20,7 @@ pub mod ecr;
 pub mod engine;
 pub mod ignore;
 pub mod layer;
+mod link;
 pub mod list;
 pub mod manifest;
 pub mod pattern;

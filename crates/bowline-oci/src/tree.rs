@@ -5,16 +5,16 @@
 //! and remembered by their digests.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::Read;
 
 use bowline_core::digest::Digest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::link::follow;
 use crate::store::{Store, StoreError};
 
-/// Links followed before it counts as a loop, as the kernel does.
-const HOPS: usize = 40;
 /// More entries than any image has; an archive with more is not one to trust.
 const ENTRIES: usize = 5_000_000;
 
@@ -127,31 +127,13 @@ impl Tree {
 
     /// Follows every symbolic link in a path, inside the image. What does not exist stays as it is written.
     pub fn resolve(&self, path: &str) -> Result<String, Loop> {
-        let mut todo: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
-        let mut done: Vec<String> = Vec::new();
-        let mut hops = 0;
-        while let Some(part) = todo.pop() {
-            match part.as_str() {
-                "" | "." => continue,
-                ".." => {
-                    done.pop();
-                    continue;
-                }
-                _ => done.push(part),
-            }
-            if let Some(Node { kind: NodeKind::Symlink(target), .. }) = self.get(&done.join("/")) {
-                hops += 1;
-                if hops > HOPS {
-                    return Err(Loop(path.to_owned()));
-                }
-                done.pop();
-                if target.starts_with('/') {
-                    done.clear();
-                }
-                todo.extend(target.split('/').rev().map(str::to_owned));
-            }
-        }
-        Ok(done.join("/"))
+        let Ok(found) = follow::<Infallible>(path, |here| {
+            Ok(match self.get(here) {
+                Some(Node { kind: NodeKind::Symlink(target), .. }) => Some(target.clone()),
+                _ => None,
+            })
+        });
+        found.ok_or_else(|| Loop(path.to_owned()))
     }
 }
 

@@ -45,6 +45,10 @@ impl Store {
     /// [`CollectError`] where the disk refuses or a manifest cannot be read: what it needs is unknown then.
     pub fn collect(&self, spare: Duration) -> Result<Collected, CollectError> {
         let directory = || self.repositories().parent().map(PathBuf::from).unwrap_or_default();
+        if self.is_only_read() {
+            let source = io::Error::new(io::ErrorKind::PermissionDenied, "it was opened for reading");
+            return Err(CollectError { directory: directory(), source });
+        }
         self.sweep(spare).map_err(|source| CollectError { directory: directory(), source })
     }
 

@@ -25,5 +25,5 @@ mod upload;
 
 pub use address::{AddressError, check_address};
 pub use collect::{CollectError, Collected};
-pub use server::{Limits, serve, serve_reading, serve_with};
+pub use server::{Limits, serve, serve_with};
 pub use store::{OpenError, Store};

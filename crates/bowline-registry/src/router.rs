@@ -32,8 +32,6 @@ pub(crate) struct Registry {
     pub(crate) limits: Limits,
     /// Whether the listener is on loopback, so that only loopback names can be meant.
     pub(crate) local: bool,
-    /// Whether nothing may be changed.
-    pub(crate) reading: bool,
 }
 
 /// The parts of a request that handlers read.
@@ -110,7 +108,7 @@ async fn answer_request(
     let query = parts.uri.query().map(str::to_owned);
     let asked = Asked { method: parts.method, query, headers: parts.headers };
     let get = asked.method == Method::GET || asked.method == Method::HEAD;
-    if registry.reading && !get {
+    if registry.store.is_only_read() && !get {
         return Err(asked.refuse_method("a registry that is only read from here"));
     }
     match route::parse(&path)? {

@@ -62,6 +62,8 @@ impl Default for Limits {
 /// Serves the store on the listener until `shutdown` completes, with the usual [`Limits`]. Requests that run then
 /// get a few seconds to finish. Whether the address is a fit one is the caller's to ask: [`crate::check_address`].
 ///
+/// Of a store that was [opened for reading](Store::open_for_reading) nothing can be changed through the listener.
+///
 /// # Errors
 /// When the listener has no address. What goes wrong on a connection ends that connection alone.
 pub async fn serve(listener: TcpListener, store: Store, shutdown: impl Future) -> io::Result<()> {
@@ -78,31 +80,12 @@ pub async fn serve_with(
     limits: Limits,
     shutdown: impl Future,
 ) -> io::Result<()> {
-    accept_all(listener, store, limits, false, shutdown).await
-}
-
-/// [`serve`] for those who pull: nothing can be changed through this listener. It stands beside one that keeps the
-/// store tidy.
-///
-/// # Errors
-/// As [`serve`].
-pub async fn serve_reading(listener: TcpListener, store: Store, shutdown: impl Future) -> io::Result<()> {
-    accept_all(listener, store, Limits::default(), true, shutdown).await
-}
-
-async fn accept_all(
-    listener: TcpListener,
-    store: Store,
-    limits: Limits,
-    reading: bool,
-    shutdown: impl Future,
-) -> io::Result<()> {
     let local = listener.local_addr()?.ip().to_canonical().is_loopback();
     let uploads = Uploads::new(limits.uploads);
-    let registry = Registry { store, uploads, limits: limits.clone(), local, reading };
+    let registry = Registry { store, uploads, limits: limits.clone(), local };
     let graceful = GracefulShutdown::new();
     let mut tasks = JoinSet::new();
-    if !reading {
+    if !registry.store.is_only_read() {
         tasks.spawn(sweep(registry.clone()));
     }
     let room = Arc::new(Semaphore::new(limits.connections));

@@ -29,8 +29,8 @@ const OURS: [&str; 5] = ["lock", "version", "staging", "blobs", "repositories"];
 /// How old a blob's mark may become before a client that asks for the blob makes it new. Collection spares new marks.
 const REFRESH: Duration = Duration::from_secs(60);
 
-/// A registry's content in a directory, held by this process alone. Clones are the same store; the directory is
-/// free again when the last one is dropped.
+/// A registry's content in a directory, held by this process alone unless it is only read. Clones are the same store;
+/// the directory is free again when the last one is dropped.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Inner>);
 
@@ -41,8 +41,8 @@ struct Inner {
     gate: RwLock<()>,
     /// Held while a tag is looked at and then written.
     tags: Mutex<()>,
-    /// The lock is the open file's; it ends with the process, however that ends.
-    _lock: File,
+    /// The lock is the open file's; it ends with the process, however that ends. Who only reads has none.
+    lock: Option<File>,
 }
 
 /// Why a directory could not be opened as a store.
@@ -113,19 +113,34 @@ impl Store {
             return Err(OpenError::Foreign { directory: directory.into(), found });
         }
         let lock = lock(directory)?;
-        let layout = disk::read(&directory.join("version")).map_err(disk)?;
-        if let Some(layout) = layout.filter(|layout| layout != LAYOUT.as_bytes()) {
-            let found = String::from_utf8_lossy(&layout).trim().chars().take(40).collect();
-            return Err(OpenError::Layout { directory: directory.into(), found });
-        }
-        let store = Self(Arc::new(Inner {
-            root: directory.into(),
-            gate: RwLock::default(),
-            tags: Mutex::default(),
-            _lock: lock,
-        }));
+        check_layout(directory)?;
+        let store = Self::new(directory, Some(lock));
         store.prepare().map_err(disk)?;
         Ok(store)
+    }
+
+    /// Opens the store that another process, or this one, has open or had. Nothing is changed by way of it, and nobody
+    /// is kept from the directory. Files appear whole and are not changed, so reading needs no lock: what is taken away
+    /// meanwhile is not found.
+    ///
+    /// # Errors
+    /// [`OpenError`]: there is no store in the directory, or one of another layout.
+    pub fn open_for_reading(directory: &Path) -> Result<Self, OpenError> {
+        if !check_layout(directory)? {
+            let source = io::Error::new(io::ErrorKind::NotFound, "it has no `version` file");
+            return Err(OpenError::Disk { directory: directory.into(), source });
+        }
+        Ok(Self::new(directory, None))
+    }
+
+    fn new(directory: &Path, lock: Option<File>) -> Self {
+        let (gate, tags) = (RwLock::default(), Mutex::default());
+        Self(Arc::new(Inner { root: directory.into(), gate, tags, lock }))
+    }
+
+    /// Whether nothing may be changed by way of it.
+    pub(crate) fn is_only_read(&self) -> bool {
+        self.0.lock.is_none()
     }
 
     fn prepare(&self) -> io::Result<()> {
@@ -216,12 +231,13 @@ impl Store {
         if self.has_blob(name, digest)? { disk::open(&self.content(digest)) } else { Ok(None) }
     }
 
-    /// Whether the repository has a blob. Whoever asks may rely on the answer, so a collection spares it for a while.
+    /// Whether the repository has a blob. Whoever asks may rely on the answer, so a collection spares it for a while;
+    /// who can only read is not about to name it.
     pub(crate) fn has_blob(&self, name: &Name, digest: &Digest) -> io::Result<bool> {
         let mark = self.blobs(name).join(digest.hex());
         let Some(metadata) = disk::metadata(&mark)? else { return Ok(false) };
         let age = SystemTime::now().duration_since(metadata.modified()?).unwrap_or_default();
-        if age > REFRESH {
+        if age > REFRESH && !self.is_only_read() {
             disk::mark(&mark)?;
         }
         Ok(true)
@@ -264,6 +280,18 @@ impl Store {
         }
         names.sort_unstable();
         Ok(names)
+    }
+}
+
+/// Whether the directory has a store of this layout; false where it has none yet.
+fn check_layout(directory: &Path) -> Result<bool, OpenError> {
+    let disk = |source| OpenError::Disk { directory: directory.into(), source };
+    match disk::read(&directory.join("version")).map_err(disk)? {
+        Some(layout) if layout != LAYOUT.as_bytes() => {
+            let found = String::from_utf8_lossy(&layout).trim().chars().take(40).collect();
+            Err(OpenError::Layout { directory: directory.into(), found })
+        }
+        layout => Ok(layout.is_some()),
     }
 }
 
@@ -316,8 +344,22 @@ mod tests {
     fn another_layout_is_refused_with_a_hint() {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("version"), "2\n").unwrap();
-        let error = Store::open(place.path()).unwrap_err();
-        assert!(error.to_string().contains("`2`") && error.hint().contains("version"), "{error}");
+        for opened in [Store::open(place.path()), Store::open_for_reading(place.path())] {
+            let error = opened.unwrap_err();
+            assert!(error.to_string().contains("`2`") && error.hint().contains("version"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_only_read_keeps_nobody_out_and_is_not_made() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().join("store");
+        assert!(matches!(Store::open_for_reading(&directory), Err(OpenError::Disk { .. })));
+        assert!(!directory.exists());
+        drop(Store::open(&directory).unwrap());
+        let reading = Store::open_for_reading(&directory).unwrap();
+        let writing = Store::open(&directory).unwrap();
+        assert!(reading.is_only_read() && !writing.is_only_read());
     }
 
     #[test]

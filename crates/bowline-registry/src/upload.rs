@@ -263,6 +263,19 @@ pub(crate) fn cancel(registry: &Registry, name: &Name, id: &str) -> Result<Respo
     Ok(answer(StatusCode::NO_CONTENT, Vec::new(), Body::empty()))
 }
 
+/// The upload that a request goes on with, once it is its turn, and the span that it says.
+async fn take_up(
+    registry: &Registry,
+    name: &Name,
+    id: &str,
+    asked: &Asked,
+) -> Result<(Arc<Upload>, Turn, Option<Span>), Refusal> {
+    let upload = registry.uploads.find(name, id)?;
+    let turn = upload.take_turn().await?;
+    let span = check_span(&upload, &turn, asked)?;
+    Ok((upload, turn, span))
+}
+
 /// PATCH: adds a chunk, or all of it.
 pub(crate) async fn patch(
     registry: &Registry,
@@ -271,9 +284,7 @@ pub(crate) async fn patch(
     asked: &Asked,
     body: &mut BodyDataStream,
 ) -> Result<Response, Refusal> {
-    let upload = registry.uploads.find(name, id)?;
-    let turn = upload.take_turn().await?;
-    let span = check_span(&upload, &turn, asked)?;
+    let (upload, turn, span) = take_up(registry, name, id, asked).await?;
     drop(upload.append(turn, span, body, registry.limits.idle).await?);
     Ok(upload.answer(StatusCode::ACCEPTED))
 }
@@ -286,10 +297,8 @@ pub(crate) async fn put(
     asked: &Asked,
     body: &mut BodyDataStream,
 ) -> Result<Response, Refusal> {
-    let upload = registry.uploads.find(name, id)?;
     let digest = parse_digest(asked.query("digest"))?;
-    let turn = upload.take_turn().await?;
-    let span = check_span(&upload, &turn, asked)?;
+    let (upload, turn, span) = take_up(registry, name, id, asked).await?;
     finish(registry, &upload, turn, span, digest, body).await
 }
 

@@ -1,6 +1,6 @@
 //! The command line: what can be asked. Each verb's arguments live with its command.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -19,14 +19,16 @@ pub struct Cli {
         long = "directory",
         value_name = "DIR",
         default_value = ".",
-        hide_default_value = true
+        hide_default_value = true,
+        global = true,
+        display_order = 900
     )]
     pub directory: PathBuf,
     /// Print JSON on stdout, one object a line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 901)]
     pub json: bool,
     /// Say only what went wrong
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 902)]
     pub quiet: bool,
     /// What to do
     #[command(subcommand)]
@@ -38,6 +40,8 @@ pub struct Cli {
 pub enum Verb {
     /// Look at the repository and write bowline.toml
     Init(commands::init::InitArgs),
+    /// Say which version comes next and why; write nothing
+    Version(commands::version::VersionArgs),
     /// Build artifacts and images into the local cache
     Build(commands::build::BuildArgs),
     /// Reserve the version, build, push, and commit the release
@@ -50,10 +54,6 @@ pub enum Verb {
     Ship(commands::ship::ShipArgs),
     /// Go back to the release before, or to a named one
     Rollback(commands::rollback::RollbackArgs),
-    /// The embedded registry
-    Registry(commands::registry::RegistryArgs),
-    /// Take over a compose project that runs already, without touching it
-    Adopt(commands::adopt::AdoptArgs),
     /// Show what runs on a target
     Status(commands::status::StatusArgs),
     /// Show what ran on a target before, and how it came to be
@@ -66,14 +66,16 @@ pub enum Verb {
     Prune(commands::prune::PruneArgs),
     /// Show who may change a target, or take that away in an emergency
     Lock(commands::lock::LockArgs),
+    /// Take over a compose project that runs already, without touching it
+    Adopt(commands::adopt::AdoptArgs),
     /// Give a target back to plain Compose
     Detach(commands::detach::DetachArgs),
     /// Check tools, access, clocks, disk and credentials; each finding with its remedy
     Doctor(commands::doctor::DoctorArgs),
+    /// Serve the embedded registry to others
+    Registry(commands::registry::RegistryArgs),
     /// Print the completion script for a shell
     Completions(commands::completions::CompletionsArgs),
-    /// Say which version comes next and why; write nothing
-    Version(commands::version::VersionArgs),
     /// Print the JSON schema of bowline.toml, for editors
     Schema,
     /// Print the manual page
@@ -104,13 +106,22 @@ pub fn run() -> ExitCode {
     let ui = Ui::new(cli.json, cli.quiet);
     let context = Context { directory: cli.directory, ui: ui.clone() };
     let _silence = crate::forge::silence();
-    match dispatch(&context, cli.verb) {
+    match check_directory(&context.directory).and_then(|()| dispatch(&context, cli.verb)) {
         Ok(code) => code,
         Err(failure) => {
             ui.fail(&failure);
             failure.exit_code()
         }
     }
+}
+
+/// Otherwise whoever uses it first says so, each in another way.
+fn check_directory(directory: &Path) -> Outcome<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let failure = Failure::invalid(format!("working in {}", directory.display()));
+    Err(failure.since("there is no such directory").hint("-C names the directory that holds bowline.toml"))
 }
 
 fn dispatch(context: &Context, verb: Verb) -> Outcome<ExitCode> {
@@ -137,7 +148,6 @@ fn dispatch(context: &Context, verb: Verb) -> Outcome<ExitCode> {
         Verb::Schema => commands::schema::run(context),
         Verb::Man => commands::man::run(Cli::command()),
     }?;
-    let _ = context;
     Ok(ExitCode::SUCCESS)
 }
 

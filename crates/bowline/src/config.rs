@@ -3,6 +3,9 @@
 //! The file is read in three steps: the text into a tree with positions, the tree against the [schema](schema::schema)
 //! (unknown keys, wrong types), the rest into the types below (durations, names, globs, …). Every step tells all that
 //! is wrong, and what is wrong in one place does not hide what is wrong in another.
+//!
+//! A file that travels with a release is read by the same steps, perhaps by a later Bowline than the one that released
+//! it: there only what is wrong in what a deploy needs is in the way ([`Stored`]).
 
 mod document;
 mod path;
@@ -28,8 +31,9 @@ pub use service::{Health, Probe, Service};
 pub use target::{ComposeTarget, Environment, KubernetesTarget, Override, Pace, SecretSource, Target};
 
 use crate::error::{Attempt, Failure, Outcome};
+use crate::ui::{count, place};
 pub use bowline_core::bump::DefaultBump;
-use problem::{mask, nearest, render};
+use problem::{Problem, mask, nearest, render};
 
 /// The file's name.
 pub const FILE: &str = "bowline.toml";
@@ -112,7 +116,7 @@ impl Config {
         let length = match std::fs::metadata(&path) {
             Ok(file) => file.len(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Failure::invalid(format!("there is no {FILE} in {}", directory.display())).hint(
+                return Err(Failure::invalid(format!("there is no {FILE} in {}", place(directory))).hint(
                     "`bowline init` writes one from what it finds; `bowline -C DIR …` works elsewhere",
                 ));
             }
@@ -130,7 +134,7 @@ impl Config {
         Self::parse(&text, directory)
     }
 
-    /// Checks the text of a `bowline.toml`, for instance the one of a release. Pure.
+    /// Checks the text of a `bowline.toml`. Pure.
     ///
     /// # Errors
     /// Kind `Invalid`, with every problem in it: line, column, excerpt with a caret, and what would be right.
@@ -138,16 +142,11 @@ impl Config {
         let (config, problems, secrets) = resolve::resolve(text, directory);
         match config {
             Some(config) if problems.is_empty() => Ok(config),
-            _ => {
-                let source = mask(text, &secrets);
-                let count = match problems.len() {
-                    1 => "1 problem".to_owned(),
-                    several => format!("{several} problems"),
-                };
-                Err(Failure::invalid(format!("{FILE} has {count}"))
-                    .excerpt(render(&problems, FILE, &source, true))
-                    .hint("`bowline schema` prints the JSON schema, for editors that complete and check the file"))
-            }
+            _ => Err(Failure::invalid(format!("{FILE} has {}", count(problems.len(), "problem")))
+                .excerpt(render(&problems, FILE, &mask(text, &secrets), true))
+                .hint(
+                    "`bowline schema` prints the JSON schema, for editors that complete and check the file",
+                )),
         }
     }
 
@@ -189,6 +188,47 @@ impl Config {
     pub fn service_of(&self, image: &Reference) -> Option<&Service> {
         let named = |service: &&Service| service.images.iter().any(|name| name.is_same_image(image));
         self.services.values().find(named)
+    }
+}
+
+/// What a deploy needs of a `bowline.toml` that travels with a release.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// What the repository built then; what only building needs may be missing.
+    pub services: BTreeMap<ServiceName, Service>,
+    /// The target, where there was one of this name. Where it is, is today's to say.
+    pub target: Option<Target>,
+    /// What it says besides that this Bowline does not know.
+    pub unknown: Vec<String>,
+}
+
+impl Stored {
+    /// Reads what a deploy to a target needs. A release is deployed as it is: a key that another Bowline knew, a rule that
+    /// became stricter or was not there yet, and whatever building, releasing and other targets are about do not keep
+    /// anybody from the way back.
+    ///
+    /// # Errors
+    /// Kind `Invalid`: what the deploy needs cannot be understood.
+    pub fn parse(text: &str, target: &str) -> Outcome<Self> {
+        let (config, problems, secrets) = resolve::resolve(text, Path::new("."));
+        let needed = problems.into_iter().filter(|problem| problem.purpose.is_needed_on(target));
+        let needed: Vec<Problem> = needed.collect();
+        match config {
+            Some(mut config) if needed.iter().all(|problem| problem.unknown) => Ok(Self {
+                services: config.services,
+                target: config.targets.remove(target),
+                unknown: needed.into_iter().map(|problem| problem.message).collect(),
+            }),
+            _ => {
+                let failure =
+                    format!("the release's {FILE} has {} for this bowline", count(needed.len(), "problem"));
+                Err(Failure::invalid(failure)
+                    .excerpt(render(&needed, FILE, &mask(text, &secrets), true))
+                    .hint(
+                        "deploy it with the version of bowline that released it, or release its commit again",
+                    ))
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod width;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,7 +103,8 @@ impl Ui {
             text.push_str(&format!("\n  {}", printable(line)));
         }
         if let Some(excerpt) = &failure.excerpt {
-            text.push_str(&format!("\n{excerpt}"));
+            // It begins with an `error:` of its own.
+            text.push_str(&format!("\n\n{excerpt}\n"));
         }
         if let Some(hint) = &failure.hint {
             text.push_str(&format!("\n{HINT}next:{HINT:#} {hint}"));
@@ -147,6 +149,16 @@ impl Ui {
             let _ = writeln!(err, "{text}");
         });
     }
+}
+
+/// A directory in words: where one is has no name.
+pub fn place(directory: &Path) -> String {
+    if directory == Path::new(".") { "this directory".into() } else { directory.display().to_string() }
+}
+
+/// So many things: `1 target`, `2 targets`.
+pub fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Text from elsewhere, made safe to show: control characters (ANSI escapes among them) become visible.

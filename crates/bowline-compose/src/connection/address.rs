@@ -40,7 +40,7 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Ssh { user, host, port } = self else { return f.write_str("local") };
+        let Self::Ssh { user, host, port } = self else { return f.write_str("this machine") };
         f.write_str("ssh://")?;
         user.iter().try_for_each(|user| write!(f, "{user}@"))?;
         if host.contains(':') {
@@ -112,15 +112,11 @@ mod tests {
 
     #[test]
     fn addresses_round_trip() {
-        for text in [
-            "local",
-            "ssh://box",
-            "ssh://ec2-user@203.0.113.10",
-            "ssh://a@b:2222",
-            "ssh://u@[2001:db8::1]:22",
-        ] {
+        for text in ["ssh://box", "ssh://ec2-user@203.0.113.10", "ssh://a@b:2222", "ssh://u@[2001:db8::1]:22"]
+        {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
+        assert_eq!("local".parse::<Address>().unwrap().to_string(), "this machine");
         assert_eq!("ssh://box/".parse::<Address>().unwrap().to_string(), "ssh://box");
     }
 

@@ -49,7 +49,7 @@ mod tests {
         let entry = |id: &ObjectId| Entry {
             id: id.clone(),
             version: "v1".into(),
-            remembered: remembered.clone(),
+            remembered: Some(remembered.clone()),
             origin: None,
         };
         ids.iter().map(entry).collect()

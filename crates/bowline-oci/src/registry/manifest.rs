@@ -1,6 +1,6 @@
 //! Manifests (distribution-spec, "Pulling manifests", "Pushing Manifests", "Deleting Manifests").
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bowline_core::digest::Digest;
 use bowline_core::reference::{Reference, Repository};
@@ -8,8 +8,8 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH};
 
 use super::auth::Scope;
-use super::retry::Retry;
-use super::{Call, Client, DOCUMENT_LIMIT, RegistryError, method};
+use super::retry::{Retry, after};
+use super::{Answer, Call, Client, DOCUMENT_LIMIT, RegistryError, UNREACHABLE, method};
 use crate::manifest::{DOCKER_LIST, DOCKER_MANIFEST, Descriptor, Document, INDEX, MANIFEST, parse};
 
 /// A manifest as a registry gave it, verified.
@@ -31,7 +31,8 @@ fn name(reference: &Reference) -> String {
     }
 }
 
-/// How long a registry may deny a blob that it has just confirmed.
+/// How long a registry may deny a blob that it has just confirmed. Seen of docker-registry while another client sends the
+/// same blob: it is half there for a moment.
 const UNSETTLED: Duration = Duration::from_secs(3);
 
 impl Client {
@@ -114,14 +115,6 @@ impl Client {
     ) -> Result<bool, RegistryError> {
         let reference = repository.tagged(tag);
         let wanted = Digest::of(bytes);
-        match self.head_manifest(&reference).await? {
-            Some(present) if present.digest == wanted => return Ok(false),
-            Some(present) if !moved => {
-                let reference = reference.to_string();
-                return Err(RegistryError::Taken { reference, present: present.digest, wanted });
-            }
-            _ => {}
-        }
         let call = Call {
             registry: &repository.registry,
             repository: &repository.name,
@@ -135,38 +128,37 @@ impl Client {
             // Registries that understand it decide between two writers (RFC 9110, section 13.1.2); others ignore it.
             if moved { put } else { put.header(IF_NONE_MATCH, "*") }
         };
-        let mut retry = Retry::within(UNSETTLED);
-        let written = loop {
-            let written = match self.send(&call, put).await {
+        let mut retry = Retry::within(self.patience);
+        let mut refused: Option<(RegistryError, bool)> = None;
+        loop {
+            // Looked at before each sending: somebody else may have been faster while this waited, or this very request
+            // got through before the line was cut.
+            match (self.head_manifest(&reference).await, refused) {
+                (Ok(Some(present)), refused) if present.digest == wanted => return Ok(refused.is_some()),
+                (Ok(Some(present)), _) if !moved => {
+                    let reference = reference.to_string();
+                    return Err(RegistryError::Taken { reference, present: present.digest, wanted });
+                }
+                (_, Some((error, false))) | (Err(error), _) => return Err(error),
+                (Ok(_), _) => {}
+            }
+            let sent = self.send_once(&call, put).await;
+            let asked = sent.as_ref().ok().and_then(|sent| after(sent.0.headers(), SystemTime::now()));
+            let written = match sent {
                 Ok(answer) => answer.accept(&call, &[200, 201, 202, 204]).await,
                 Err(error) => Err(error),
             };
-            // Seen of docker-registry while another client sends the same blob: it is half there for a moment.
-            let unsettled = written.as_ref().is_err_and(RegistryError::lacks_blob);
-            if !unsettled || !retry.pause(None).await {
-                break written;
+            let error = match written {
+                Ok(answer) => return confirm(&answer, &reference, wanted),
+                Err(error) => error,
+            };
+            if error.is_unreachable() {
+                retry.limit(UNREACHABLE);
+            } else if error.lacks_blob() {
+                retry.limit(UNSETTLED);
             }
-        };
-        match written {
-            Ok(answer) => {
-                let stored = answer.header("docker-content-digest").and_then(|text| text.parse().ok());
-                match stored {
-                    Some(stored) if stored != wanted => {
-                        Err(RegistryError::Mismatch { reference: reference.to_string(), actual: stored })
-                    }
-                    _ => Ok(true),
-                }
-            }
-            // Somebody else may have been faster with the same, or this very request got through before the line
-            // was cut: what is there decides.
-            Err(error) => match self.head_manifest(&reference).await {
-                Ok(Some(present)) if present.digest == wanted => Ok(true),
-                Ok(Some(present)) if !moved => {
-                    let reference = reference.to_string();
-                    Err(RegistryError::Taken { reference, present: present.digest, wanted })
-                }
-                _ => Err(error),
-            },
+            let again = (error.is_passing() || error.lacks_blob()) && retry.pause(asked).await;
+            refused = Some((error, again));
         }
     }
 
@@ -198,6 +190,17 @@ impl Client {
             return Ok(false);
         }
         answer.accept(&call, &[200, 202, 204]).await.map(|_| true)
+    }
+}
+
+/// Whether the registry says that it keeps what was sent, if it says anything.
+fn confirm(answer: &Answer, reference: &Reference, wanted: Digest) -> Result<bool, RegistryError> {
+    let stored = answer.header("docker-content-digest").and_then(|text| text.parse().ok());
+    match stored {
+        Some(stored) if stored != wanted => {
+            Err(RegistryError::Mismatch { reference: reference.to_string(), actual: stored })
+        }
+        _ => Ok(true),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Registries and lines that misbehave.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bowline_oci::artifact::{Artifact, Part, push_artifact};
 use bowline_oci::credential::{Credential, Credentials};
 use bowline_oci::push::push;
 use bowline_oci::registry::{Client, Options};
@@ -15,7 +17,7 @@ use crate::place::{chain, client, image_of, item, noise, options, quiet, reposit
 
 /// A registry behind a proxy, and an image to push through it.
 struct Scene {
-    _registry: Registry,
+    registry: Registry,
     proxy: FaultProxy,
     home: tempfile::TempDir,
     store: Store,
@@ -27,7 +29,7 @@ impl Scene {
         let proxy = FaultProxy::http(registry.address()).await;
         let home = tempfile::tempdir().unwrap();
         let store = Store::open(&home.path().join("cache")).unwrap();
-        Some(Self { _registry: registry, proxy, home, store })
+        Some(Self { registry, proxy, home, store })
     }
 
     async fn push(&self, client: &Client, size: usize) -> Result<u64, String> {
@@ -219,4 +221,38 @@ async fn a_refusal_that_drips_is_not_read_to_its_end() {
         answer = client.get_manifest(&reference) => assert!(answer.is_err(), "{answer:?}"),
     }
     assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_tag_that_was_taken_while_a_writer_waited_is_not_written_over() {
+    let Some(scene) = Scene::new(start_docker_registry()).await else { return };
+    let record = |text: &str| Artifact {
+        kind: "application/vnd.bowline.release.v1+json".into(),
+        annotations: BTreeMap::new(),
+        parts: vec![Part {
+            title: "record.json".into(),
+            media_type: "application/json".into(),
+            bytes: text.into(),
+        }],
+    };
+    scene.proxy.add(Rule::on("PUT", "/manifests/v1", Fault::retry_after(503, 2)).times(1));
+    let through = repository(&format!("{}/chat", scene.proxy.address()));
+    let (waits, slow) = (patient(30), record("slow"));
+    let slow = push_artifact(&waits, &through, "v1", &slow);
+    let target = repository(&scene.registry.repository("chat"));
+    let fast = async {
+        while !scene
+            .proxy
+            .requests()
+            .iter()
+            .any(|request| request.method == "PUT" && request.path.ends_with("/manifests/v1"))
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        push_artifact(&client(), &target, "v1", &record("fast")).await.unwrap().digest
+    };
+    let (slow, fast) = tokio::join!(slow, fast);
+    let error = slow.unwrap_err();
+    assert!(chain(&error).contains("exists with other content"), "{}", chain(&error));
+    assert_eq!(client().head_manifest(&target.tagged("v1")).await.unwrap().unwrap().digest, fast);
 }

@@ -31,13 +31,14 @@ async fn a_record_is_put_once_and_never_changed() {
     let target = repository(&registry.repository("chat"));
     let reference = target.tagged("v1");
     assert_eq!(pull_artifact(&client(), &reference, KIND).await.unwrap(), None);
-    let (digest, new) = push_artifact(&client(), &target, "v1", &record("{}")).await.unwrap();
-    assert!(new);
-    assert_eq!(push_artifact(&client(), &target, "v1", &record("{}")).await.unwrap(), (digest, false));
+    let first = push_artifact(&client(), &target, "v1", &record("{}")).await.unwrap();
+    assert!(first.new);
+    let again = push_artifact(&client(), &target, "v1", &record("{}")).await.unwrap();
+    assert_eq!((again.digest, again.new), (first.digest, false));
     let error = push_artifact(&client(), &target, "v1", &record("{\"x\":1}")).await.unwrap_err();
     assert!(chain(&error).contains("exists with other content"), "{}", chain(&error));
     let (read, artifact) = pull_artifact(&client(), &reference, KIND).await.unwrap().unwrap();
-    assert_eq!((read, artifact), (digest, record("{}")));
+    assert_eq!((read, artifact), (first.digest, record("{}")));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bowline_core::digest::Digest;
-use bowline_registry::{Limits, Store, serve_reading};
+use bowline_registry::{Limits, Store, serve};
 use bowline_testkit::skip::{is_root, skip};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -181,24 +181,43 @@ async fn a_full_disk_refuses_what_does_not_fit_and_keeps_what_is_there() {
 }
 
 #[tokio::test]
-async fn a_listener_for_reading_changes_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).unwrap();
+async fn what_is_opened_for_reading_beside_its_owner_is_whole_and_cannot_be_changed() {
+    let served = Served::start().await;
+    let (manifest, digest) = served.push_image("a", "v1", b"layer").await;
+    let layer = Digest::of(b"layer");
+    let mark = served.directory().join("repositories/a/_blobs").join(layer.hex());
+    let old = std::time::SystemTime::now() - Duration::from_secs(3600);
+    std::fs::File::options().append(true).open(&mark).unwrap().set_modified(old).unwrap();
+    let store = Store::open_for_reading(served.directory()).unwrap();
+    assert!(store.collect(Duration::ZERO).is_err());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = serve_reading(listener, store, std::future::pending::<()>());
-    let client = reqwest::Client::new();
+    let serving = serve(listener, store, std::future::pending::<()>());
     let talk = async {
         for (method, path, code) in [
-            ("GET", "/v2/", 200),
-            ("POST", "/v2/a/blobs/uploads/", 405),
-            ("PUT", "/v2/a/manifests/v1", 405),
-            ("DELETE", "/v2/a/manifests/v1", 405),
+            ("GET", "/v2/".to_owned(), 200),
+            ("GET", "/v2/a/manifests/v1".into(), 200),
+            ("GET", format!("/v2/a/blobs/{layer}"), 200),
+            ("POST", "/v2/a/blobs/uploads/".into(), 405),
+            ("POST", format!("/v2/b/blobs/uploads/?mount={layer}"), 405),
+            ("PUT", "/v2/a/manifests/v2".into(), 405),
+            ("DELETE", "/v2/a/manifests/v1".into(), 405),
+            ("DELETE", format!("/v2/a/manifests/{digest}"), 405),
+            ("DELETE", format!("/v2/a/blobs/{layer}"), 405),
         ] {
-            let method = method.parse().unwrap();
-            let answer = client.request(method, format!("http://{address}{path}")).send().await.unwrap();
-            assert_eq!(answer.status(), code, "{path}");
+            let url = format!("http://{address}{path}");
+            let request = served.client.request(method.parse().unwrap(), url);
+            let answer = request.body(manifest.to_string()).send().await.unwrap();
+            assert_eq!(answer.status(), code, "{method} {path}");
+        }
+        // What was pushed after it was opened, and taken away again.
+        let (_, second) = served.push_image("a", "v2", b"second").await;
+        for code in [200, 404] {
+            let url = format!("http://{address}/v2/a/manifests/v2");
+            assert_eq!(served.client.get(url).send().await.unwrap().status(), code);
+            served.send("DELETE", &format!("/v2/a/manifests/{second}")).await;
         }
     };
     tokio::select! { ended = serving => panic!("{ended:?}"), () = talk => {} }
+    assert_eq!(std::fs::metadata(&mark).unwrap().modified().unwrap(), old, "reading leaves no mark");
 }

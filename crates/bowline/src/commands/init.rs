@@ -8,7 +8,7 @@ use crate::error::Outcome;
 use crate::init::proposal::{Proposal, Service, Sure};
 use crate::operation::init::init;
 use crate::operation::workflow;
-use crate::ui::printable;
+use crate::ui::{count, printable};
 
 /// What `init` takes.
 #[derive(Debug, Args)]
@@ -66,7 +66,6 @@ fn configuration(context: &Context, args: &InitArgs) -> Outcome<()> {
         return Ok(());
     }
     tell(context, &written.proposal);
-    let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
     let (services, targets) = (written.proposal.services.len(), written.proposal.targets.len());
     context.ui.done(format!(
         "{}: {}, {}",

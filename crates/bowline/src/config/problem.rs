@@ -7,6 +7,44 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use crate::ui::printable;
 
+/// What a part of the file is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// Building, releasing, telling people, reaching hosts: a release that exists is deployed without it.
+    Release,
+    /// Deploying anywhere.
+    Deploy,
+    /// Deploying to this target.
+    Target(String),
+}
+
+impl Purpose {
+    /// What the key at this path is for: `services.user.port`. Keys that nobody knows could be for anything.
+    pub(super) fn of(path: &str) -> Self {
+        let mut parts = path.split('.');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some("project" | "version" | "build" | "registry" | "notify"), ..)
+            | (
+                Some("services"),
+                _,
+                Some("inputs" | "build" | "artifact" | "context" | "dockerfile" | "base" | "platform"),
+            )
+            | (Some("targets"), _, Some("host" | "directory" | "project")) => Self::Release,
+            (Some("targets"), Some(name), _) => Self::Target(name.to_owned()),
+            _ => Self::Deploy,
+        }
+    }
+
+    /// Whether a deploy to the target needs it.
+    pub fn is_needed_on(&self, target: &str) -> bool {
+        match self {
+            Self::Release => false,
+            Self::Deploy => true,
+            Self::Target(name) => name == target,
+        }
+    }
+}
+
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -20,12 +58,24 @@ pub struct Problem {
     pub related: Option<(Range<usize>, String)>,
     /// What would be right.
     pub help: Option<String>,
+    /// What the part of the file is for.
+    pub purpose: Purpose,
+    /// Whether it is a key that nobody knows: all else means what it says without it.
+    pub unknown: bool,
 }
 
 impl Problem {
-    /// A problem at a place.
+    /// A problem at a place, in what every deploy needs.
     pub fn new(span: &Range<usize>, message: impl Into<String>, label: impl Into<String>) -> Self {
-        Self { message: message.into(), span: span.clone(), label: label.into(), related: None, help: None }
+        Self {
+            message: message.into(),
+            span: span.clone(),
+            label: label.into(),
+            related: None,
+            help: None,
+            purpose: Purpose::Deploy,
+            unknown: false,
+        }
     }
 
     /// Adds what would be right.
@@ -50,6 +100,8 @@ impl Problem {
             label: printable(&self.label),
             related: self.related.as_ref().map(|(span, label)| (span.clone(), printable(label))),
             help: self.help.as_deref().map(printable),
+            purpose: self.purpose.clone(),
+            unknown: self.unknown,
         }
     }
 }

@@ -14,7 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::document::{DefaultBumpName, Document, SlackTable};
-use super::problem::{Problem, nearest};
+use super::problem::{Problem, Purpose, nearest};
 use super::{Config, DefaultBump, Secret, Slack, schema, shape};
 use part::Part;
 
@@ -36,7 +36,7 @@ pub(super) fn resolve(text: &str, directory: &Path) -> (Option<Config>, Vec<Prob
     };
     let mut part = Part { problems };
     let config = config(&mut part, &document, text, directory);
-    (config, part.problems, secrets)
+    (Some(config), part.problems, secrets)
 }
 
 fn syntax(error: &toml::de::Error, text: &str) -> Problem {
@@ -69,19 +69,26 @@ fn secrets(document: &DeTable<'_>) -> Vec<Range<usize>> {
     found
 }
 
-fn config(part: &mut Part, document: &Document, text: &str, directory: &Path) -> Option<Config> {
-    let project = project(part, document);
+/// What cannot be read is left out, and told.
+fn config(part: &mut Part, document: &Document, text: &str, directory: &Path) -> Config {
     let shell = document.build.shell.unwrap_or(false);
-    let command = document.build.command.as_ref().and_then(|command| part.command(command, shell, false));
-    let tag: TagTemplate = part.parse(document.registry.tag.as_ref()).unwrap_or_default();
-    let repository = document.registry.repository.as_ref().and_then(|at| part.repository(at));
+    let (project, command, tag, repository) = part.within(&Purpose::Release, |part| {
+        let project = project(part, document).unwrap_or_default();
+        let command = document.build.command.as_ref();
+        let command = command.and_then(|command| part.command(command, shell, false));
+        let tag: TagTemplate = part.parse(document.registry.tag.as_ref()).unwrap_or_default();
+        let repository = document.registry.repository.as_ref().and_then(|at| part.repository(at));
+        (project, command, tag, repository)
+    });
     let services = service::services(part, document, &tag);
     let targets = target::targets(part, document);
-    let slack = document.notify.slack.as_ref().and_then(|at| slack(part, &at.value, &at.span));
-    Some(Config {
+    let slack = document.notify.slack.as_ref();
+    let slack =
+        part.within(&Purpose::Release, |part| slack.and_then(|at| self::slack(part, &at.value, &at.span)));
+    Config {
         directory: directory.into(),
         text: text.into(),
-        project: project?,
+        project,
         default_bump: match document.version.default_bump {
             Some(DefaultBumpName::None) => DefaultBump::None,
             Some(DefaultBumpName::Error) => DefaultBump::Error,
@@ -94,7 +101,7 @@ fn config(part: &mut Part, document: &Document, text: &str, directory: &Path) ->
         services,
         targets,
         slack,
-    })
+    }
 }
 
 fn project(part: &mut Part, document: &Document) -> Option<String> {

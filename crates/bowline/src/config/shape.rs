@@ -9,7 +9,7 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::problem::{Problem, nearest};
+use super::problem::{Problem, Purpose, nearest};
 
 /// Takes out of the document what its schema does not allow, and tells what that was.
 pub(super) fn prune(document: &mut DeTable<'_>, schema: &Value) -> Vec<Problem> {
@@ -97,6 +97,10 @@ impl<'s> Shape<'s> {
         }
     }
 
+    fn tell(&mut self, problem: Problem, path: &str) {
+        self.problems.push(Problem { purpose: Purpose::of(path), ..problem });
+    }
+
     fn unknown(&mut self, span: &Range<usize>, name: &str, path: &str, known: Vec<&str>) {
         let place = path.rsplit_once('.').map_or("bowline.toml".into(), |(table, _)| format!("[{table}]"));
         let problem = Problem::new(
@@ -105,7 +109,8 @@ impl<'s> Shape<'s> {
             nearest(name, known.iter().copied())
                 .map_or("unknown key".into(), |near| format!("did you mean `{near}`?")),
         );
-        self.problems.push(problem.help(format!("its keys are {}", known.join(", "))));
+        let problem = problem.help(format!("its keys are {}", known.join(", ")));
+        self.tell(Problem { unknown: true, ..problem }, path);
     }
 
     fn mistyped(&mut self, span: &Range<usize>, expected: &[&str], found: &DeValue<'_>, path: &str) -> bool {
@@ -127,7 +132,7 @@ impl<'s> Shape<'s> {
             }
             _ => None,
         };
-        self.problems.push(Problem { help, ..problem });
+        self.tell(Problem { help, ..problem }, path);
         false
     }
 
@@ -142,7 +147,8 @@ impl<'s> Shape<'s> {
         }
         let label = nearest(text, words.iter().copied())
             .map_or_else(|| "not one of them".into(), |near| format!("did you mean `{near}`?"));
-        self.problems.push(Problem::new(span, format!("`{path}` is one of {}", words.join(", ")), label));
+        let message = format!("`{path}` is one of {}", words.join(", "));
+        self.tell(Problem::new(span, message, label), path);
         false
     }
 
@@ -162,7 +168,7 @@ impl<'s> Shape<'s> {
         };
         if !fits {
             let message = format!("`{path}` is a whole number, {bound_in_words}");
-            self.problems.push(Problem::new(span, message, "out of range"));
+            self.tell(Problem::new(span, message, "out of range"), path);
         }
         fits
     }

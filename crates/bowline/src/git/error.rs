@@ -47,7 +47,7 @@ pub enum GitError {
         what: String,
     },
     /// The directory is in no repository.
-    #[error("{} is not in a git repository", .directory.display())]
+    #[error("{} is not in a git repository", crate::ui::place(.directory))]
     NoRepository {
         /// Which directory.
         directory: PathBuf,

@@ -39,16 +39,18 @@ fn modules_of(
         .filter(|path| tree.has(path))
         .collect();
     shared.sort();
+    // Cargo refuses it where there is no lock file.
+    let locked = if tree.has(&within(root, "Cargo.lock")) { " --locked" } else { "" };
     let place = if root.is_empty() {
-        String::new()
+        locked.to_owned()
     } else {
-        format!(" --manifest-path {}", word(&within(root, "Cargo.toml")))
+        format!("{locked} --manifest-path {}", word(&within(root, "Cargo.toml")))
     };
     let library = Module {
         depends: depends(directory, manifest, root, workspace),
         shared,
-        command: Some(format!("cargo build --release --locked{place}")),
-        own_command: Some(format!("cargo build --release --locked{place} -p {}", word(name))),
+        command: Some(format!("cargo build --release{place}")),
+        own_command: Some(format!("cargo build --release{place} -p {}", word(name))),
         ..Module::new(Tool::Cargo, name, directory)
     };
     let binaries = binaries(tree, directory, name, manifest);

@@ -12,8 +12,11 @@ use super::depot::Depot;
 use super::host::with_hint;
 use crate::error::{Failure, Outcome};
 
-/// How long another writer of the same record may be under way between its look and its write.
-const SETTLE: Duration = Duration::from_secs(1);
+/// How long another writer of the same record may be under way between its look and its write: as long as this one was,
+/// with room, since both ask the same registry.
+fn settle(took: Duration) -> Duration {
+    (took * 3).clamp(Duration::from_secs(1), Duration::from_secs(15))
+}
 
 /// A release as it is in the registry.
 #[derive(Debug, Clone)]
@@ -30,8 +33,7 @@ pub struct Release {
 /// When the registry does not list its tags.
 pub async fn releases(depot: &Depot) -> Outcome<Vec<Tag>> {
     let listing = list(&depot.client, &depot.repository).await.map_err(|error| {
-        let failure =
-            Failure::failed(format!("listing the releases in {}", depot.repository)).because(&error);
+        let failure = Failure::failed(format!("listing the releases in {}", depot.place())).because(&error);
         with_hint(failure, error.hint())
     })?;
     let mut tags: Vec<Tag> = listing.bare.iter().filter_map(|text| text.parse().ok()).collect();
@@ -81,7 +83,7 @@ pub async fn read(depot: &Depot, tag: &str) -> Outcome<Option<Release>> {
 pub async fn commit(depot: &Depot, release: Release) -> Outcome<Release> {
     let tag = release.record.tag.clone();
     let failed = |error: &dyn std::fmt::Display| {
-        Failure::failed(format!("committing release {tag} to {}", depot.repository)).since(error.to_string())
+        Failure::failed(format!("committing release {tag} to {}", depot.place())).since(error.to_string())
     };
     let json = |error: serde_json::Error| failed(&error);
     let part = |title: &str, kind: &str, bytes: Vec<u8>| Part {
@@ -103,18 +105,31 @@ pub async fn commit(depot: &Depot, release: Release) -> Outcome<Release> {
         ],
     };
     let written = push_artifact(&depot.client, &depot.repository, &tag, &artifact).await;
-    match written {
-        Ok(_) => {}
-        Err(ArtifactError::Registry { source: RegistryError::Taken { .. }, .. }) => {}
+    let took = match written {
+        Ok(written) => written.took,
+        Err(ArtifactError::Registry { source: RegistryError::Taken { .. }, .. }) => Duration::ZERO,
         Err(error) => {
-            let failure = Failure::failed(format!("committing release {tag} to {}", depot.repository));
+            let failure = Failure::failed(format!("committing release {tag} to {}", depot.place()));
             return Err(with_hint(failure.because(&error), error.hint()));
         }
-    }
-    // Most registries do not decide between two writers. Each looks before it writes, so that whoever is going to write
-    // over this one does so in a moment; what is read back after it is what all will see.
+    };
+    // Most registries do not decide between two writers, and reads and writes alone cannot decide for them (see
+    // ARCHITECTURE.md, "A release"). Each looks just before it writes, so that whoever is going to write over this one
+    // does so within the time of a request; what is read back after that is what all will see.
     if !depot.decides() {
-        tokio::time::sleep(SETTLE).await;
+        tokio::time::sleep(settle(took)).await;
     }
     read(depot, &tag).await?.ok_or_else(|| failed(&"the record is not there after it was written"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_registries_are_given_longer() {
+        for (took, wait) in [(0, 1000), (200, 1000), (2000, 6000), (120_000, 15_000)] {
+            assert_eq!(settle(Duration::from_millis(took)), Duration::from_millis(wait), "{took} ms");
+        }
+    }
 }

@@ -70,7 +70,7 @@ async fn read(depot: &Depot, tag: &Tag) -> Outcome<Release> {
 }
 
 fn none(depot: &Depot) -> Failure {
-    Failure::invalid(format!("there is no complete release in {}", depot.repository)).hint(
+    Failure::invalid(format!("there is no complete release in {}", depot.place())).hint(
         "`bowline release` makes one; a run that was cut off is taken up by running it again on its commit",
     )
 }
@@ -83,7 +83,7 @@ async fn foreign(
     platform: Option<&Platform>,
 ) -> Outcome<Release> {
     let listing = list(&depot.client, &depot.repository).await.map_err(|error| {
-        let failure = Failure::failed(format!("listing the images in {}", depot.repository)).because(&error);
+        let failure = Failure::failed(format!("listing the images in {}", depot.place())).because(&error);
         with_hint(failure, error.hint())
     })?;
     let wanted = version.strip_prefix('v').unwrap_or(version);
@@ -99,7 +99,7 @@ async fn foreign(
         let mut known: Vec<String> =
             archive::releases(depot).await?.iter().map(ToString::to_string).collect();
         known.truncate(5);
-        let failure = Failure::invalid(format!("there is no release `{version}` in {}", depot.repository));
+        let failure = Failure::invalid(format!("there is no release `{version}` in {}", depot.place()));
         return Err(match known.is_empty() {
             true => failure.hint("`bowline release` makes one"),
             false => failure.hint(format!("the newest are {}", known.join(", "))),
@@ -107,7 +107,7 @@ async fn foreign(
     }
     if !missing.is_empty() {
         let missing: Vec<&str> = missing.iter().map(|(_, tag)| tag.as_str()).collect();
-        return Err(Failure::invalid(format!("version `{version}` is not complete in {}", depot.repository))
+        return Err(Failure::invalid(format!("version `{version}` is not complete in {}", depot.place()))
             .since(format!("these images are missing: {}", missing.join(", ")))
             .hint("push them, or choose another version; nothing was touched"));
     }

@@ -2,13 +2,12 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bowline_core::reference::Repository;
 use bowline_oci::credential::Credentials;
 use bowline_oci::registry::{Client, Options};
-use bowline_registry::{OpenError, Store, serve, serve_reading};
+use bowline_registry::{OpenError, Store, serve};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -42,36 +41,41 @@ pub struct Depot {
     pub kept_as: Repository,
     /// How to log in to registries.
     pub credentials: Credentials,
-    /// The embedded registry's port, where it is the one.
-    port: Option<u16>,
-    /// Keeps the embedded registry up, now or once the process that serves it has ended.
-    serving: Option<Serving>,
+    /// The embedded registry, where it is the one.
+    embedded: Option<Embedded>,
 }
 
-struct Serving {
-    /// The content, where this process has it; another one may have had it first.
-    store: Arc<OnceLock<Store>>,
+struct Embedded {
+    /// Where this machine reaches it, whichever process serves it there.
+    port: u16,
+    /// Keep it up: now, or once the process that serves it has ended.
     tasks: Mutex<JoinSet<()>>,
 }
 
-impl Serving {
-    fn start(store: Arc<OnceLock<Store>>, work: impl Future<Output = ()> + Send + 'static) -> Self {
+impl Embedded {
+    fn start(port: u16, work: impl Future<Output = ()> + Send + 'static) -> Self {
         let mut tasks = JoinSet::new();
         tasks.spawn(work);
-        Self { store, tasks: Mutex::new(tasks) }
+        Self { port, tasks: Mutex::new(tasks) }
     }
 
-    /// Another way in, for a far host: what is reachable there by whoever is on that host must not be changed there.
-    /// None while another process serves the registry.
-    async fn open_for_reading(&self) -> Outcome<Option<u16>> {
-        let Some(store) = self.store.get() else { return Ok(None) };
+    /// Another way in, for a far host: who else is on that host reaches it too, and must not change anything. It is of
+    /// this run, also where another process serves the registry.
+    async fn open_for_reading(&self) -> Outcome<u16> {
+        let opened = tokio::task::spawn_blocking(|| Store::open_for_reading(&directory()));
+        let store = opened.await.attempt(opening)?.map_err(|error| refused(&error))?;
         let (listener, port) = listen().await?;
-        let serving = serve_reading(listener, store.clone(), std::future::pending::<()>());
-        self.tasks.lock().await.spawn(async move {
-            let _ = serving.await;
-        });
-        Ok(Some(port))
+        self.tasks.lock().await.spawn(run(listener, store));
+        Ok(port)
     }
+}
+
+fn opening() -> String {
+    "opening the embedded registry".to_owned()
+}
+
+fn refused(error: &OpenError) -> Failure {
+    Failure::failed(opening()).because(error).hint(error.hint())
 }
 
 async fn listen() -> Outcome<(TcpListener, u16)> {
@@ -106,27 +110,35 @@ impl Depot {
         let client = Client::new(options).attempt(|| "preparing to talk to registries".into())?;
         if let Some(repository) = &config.repository {
             let repository = repository.clone();
-            return Ok(Self { client, repository, kept_as, credentials, port: None, serving: None });
+            return Ok(Self { client, repository, kept_as, credentials, embedded: None });
         }
-        let (port, serving) = open_embedded().await?;
-        let repository = Repository { registry: format!("127.0.0.1:{port}"), name: config.project.clone() };
-        Ok(Self { client, repository, kept_as, credentials, port: Some(port), serving: Some(serving) })
+        let embedded = open_embedded().await?;
+        let registry = format!("127.0.0.1:{}", embedded.port);
+        let repository = Repository { registry, name: config.project.clone() };
+        Ok(Self { client, repository, kept_as, credentials, embedded: Some(embedded) })
+    }
+
+    /// The registry in words: the port of the embedded one is another one each time.
+    pub fn place(&self) -> String {
+        match self.embedded {
+            Some(_) => "the embedded registry".into(),
+            None => self.repository.to_string(),
+        }
     }
 
     /// Whether the registry is known to decide between two who write one tag at the same time.
     pub fn decides(&self) -> bool {
-        self.port.is_some()
+        self.embedded.is_some()
     }
 
     /// The repository as a host reaches it, and whether that name is good for this run only.
     ///
     /// # Errors
-    /// When the way back to this machine cannot be opened.
+    /// When the embedded registry cannot be read, or the way back to this machine cannot be opened.
     pub async fn seen_from(&self, host: &Host) -> Outcome<(Repository, bool)> {
-        let Some(mut port) = self.port else { return Ok((self.repository.clone(), false)) };
-        if let Some(serving) = self.serving.as_ref().filter(|_| host.connection.is_far()) {
-            port = serving.open_for_reading().await?.unwrap_or(port);
-        }
+        let Some(embedded) = &self.embedded else { return Ok((self.repository.clone(), false)) };
+        let far = host.connection.is_far();
+        let port = if far { embedded.open_for_reading().await? } else { embedded.port };
         let there = host.connection.forward_back(port).await.map_err(|error| {
             let failure = format!("opening a way from {} to the registry on this machine", host.target);
             with_hint(Failure::new(FailureKind::Unreachable, failure).because(&error), error.hint())
@@ -136,17 +148,16 @@ impl Depot {
     }
 }
 
-async fn open_embedded() -> Outcome<(u16, Serving)> {
+async fn open_embedded() -> Outcome<Embedded> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(store) = open_store().await? {
             let (listener, port) = listen().await?;
             announce(port)?;
-            return Ok((port, Serving::start(Arc::new(OnceLock::from(store.clone())), run(listener, store))));
+            return Ok(Embedded::start(port, run(listener, store)));
         }
         if let Some(port) = announced().await {
-            let store = Arc::new(OnceLock::new());
-            return Ok((port, Serving::start(store.clone(), succeed(port, store))));
+            return Ok(Embedded::start(port, succeed(port)));
         }
         if Instant::now() > deadline {
             return Err(Failure::failed("reaching the embedded registry")
@@ -164,12 +175,10 @@ async fn open_store() -> Outcome<Option<Store>> {
         make_private(&path).ok();
         Store::open(&path)
     });
-    match opened.await.attempt(|| "opening the embedded registry".into())? {
+    match opened.await.attempt(opening)? {
         Ok(store) => Ok(Some(store)),
         Err(OpenError::InUse { .. }) => Ok(None),
-        Err(error) => {
-            Err(Failure::failed("opening the embedded registry").because(&error).hint(error.hint()))
-        }
+        Err(error) => Err(refused(&error)),
     }
 }
 
@@ -180,13 +189,12 @@ async fn run(listener: TcpListener, store: Store) {
 
 /// Another process serves the registry for as long as its own run lasts. Whoever goes on longer takes it over, at the
 /// same address: what was told to engines and hosts stays true.
-async fn succeed(port: u16, ours: Arc<OnceLock<Store>>) {
+async fn succeed(port: u16) {
     loop {
         tokio::time::sleep(TURN).await;
         if let Ok(Some(store)) = open_store().await
             && let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await
         {
-            ours.set(store.clone()).ok();
             return run(listener, store).await;
         }
     }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::config::{Config, FILE, Target};
 use crate::error::{Failure, Outcome};
 use crate::git::Git;
+use crate::ui::count;
 
 /// How long a program may take to say its version.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -79,7 +80,7 @@ pub async fn observe(directory: &Path, only: Option<&str>) -> Outcome<Vec<Findin
     let config = match Config::load(directory) {
         Ok(config) => {
             let (services, targets) = (config.services.len(), config.targets.len());
-            findings.ok(FILE, format!("{services} services, {targets} targets"));
+            findings.ok(FILE, format!("{}, {}", count(services, "service"), count(targets, "target")));
             config
         }
         Err(failure) => {

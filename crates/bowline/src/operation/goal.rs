@@ -9,11 +9,11 @@ use bowline_core::compose::override_file::render;
 use bowline_core::health::Test;
 use bowline_core::reference::Repository;
 use bowline_core::release::{Record, Revision, Spec, SpecFile};
-use bowline_core::service::ServiceOverride;
+use bowline_core::service::{ServiceName, ServiceOverride};
 
 use super::host::{Host, with_hint};
 use super::spec::project_directory;
-use crate::config::{ComposeTarget, Config, Probe, Target};
+use crate::config::{ComposeTarget, Probe, Service, Stored, Target};
 use crate::error::{Failure, FailureKind, Outcome};
 
 /// What to bring a target to.
@@ -115,7 +115,7 @@ pub(super) fn project_of(host: &Host, target: &ComposeTarget, with_overrides: bo
 /// # Errors
 /// When Compose refuses the files, or the configuration in the spec is wrong.
 pub async fn prepare(host: &Host, today: &ComposeTarget, goal: &Goal) -> Outcome<Prepared> {
-    let (config, target) = configured(today, goal)?;
+    let (then, target) = configured(today, goal)?;
     let spec = goal.spec.below(&project_directory(&target.files));
     let mut files = spec.files.clone();
     files.remove(crate::config::FILE);
@@ -128,7 +128,11 @@ pub async fn prepare(host: &Host, today: &ComposeTarget, goal: &Goal) -> Outcome
         (model, warnings) = interpret(host, &project_of(host, &target, true)?, &files).await?;
     }
     let project = project_of(host, &target, override_file.is_some())?;
-    let wishes = wishes(host, &config, &target);
+    let unknown = then.unknown.iter();
+    warnings.extend(
+        unknown.map(|what| format!("in the release's {}, {what}: it is left out", crate::config::FILE)),
+    );
+    let wishes = wishes(host, &then.services, &target);
     let desired = describe(&model, &goal.images, &spec, override_file, &wishes);
     Ok(Prepared { desired, warnings, project, keep: target.pace.keep })
 }
@@ -156,13 +160,13 @@ async fn interpret(
 }
 
 /// The configuration that the goal was released with; access and place are today's.
-fn configured(today: &ComposeTarget, goal: &Goal) -> Outcome<(Config, ComposeTarget)> {
+fn configured(today: &ComposeTarget, goal: &Goal) -> Outcome<(Stored, ComposeTarget)> {
     let text = goal.spec.text(crate::config::FILE).ok_or_else(|| {
         Failure::failed("the release carries no bowline.toml")
             .hint("release again with this version of Bowline")
     })?;
-    let config = Config::parse(text, std::path::Path::new("."))?;
-    let target = match config.targets.get(&today.name) {
+    let stored = Stored::parse(text, &today.name)?;
+    let target = match &stored.target {
         Some(Target::Compose(then)) => ComposeTarget {
             host: today.host.clone(),
             directory: today.directory.clone(),
@@ -172,7 +176,7 @@ fn configured(today: &ComposeTarget, goal: &Goal) -> Outcome<(Config, ComposeTar
         // The target is younger than the release.
         _ => today.clone(),
     };
-    Ok((config, target))
+    Ok((stored, target))
 }
 
 fn overrides(target: &ComposeTarget) -> BTreeMap<String, ServiceOverride> {
@@ -186,8 +190,8 @@ fn overrides(target: &ComposeTarget) -> BTreeMap<String, ServiceOverride> {
     target.services.iter().map(|(name, wanted)| (name.to_string(), convert(wanted))).collect()
 }
 
-fn wishes(host: &Host, config: &Config, target: &ComposeTarget) -> Wishes {
-    let services = config.services.values().map(|service| {
+fn wishes(host: &Host, services: &BTreeMap<ServiceName, Service>, target: &ComposeTarget) -> Wishes {
+    let services = services.values().map(|service| {
         let test = service.health.probe.as_ref().map(|probe| match probe {
             Probe::Http { path, port } => Test::Http { port: *port, path: path.clone() },
             Probe::Tcp { port } => Test::Tcp { port: *port },

@@ -7,6 +7,7 @@ use crate::error::{Attempt, Failure, Outcome};
 use crate::init::proposal::Proposal;
 use crate::init::tree::Tree;
 use crate::init::{detect, text};
+use crate::ui::place;
 
 /// A configuration that was written.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub struct Written {
 /// # Errors
 /// Kind `Invalid`: there is a configuration already (and `force` is not set), or nothing tells what to deploy.
 pub fn init(directory: &Path, force: bool) -> Outcome<Written> {
-    let path = directory.join(FILE);
+    let path = directory.strip_prefix(".").unwrap_or(directory).join(FILE);
     if path.exists() && !force {
         return Err(Failure::invalid(format!("{} is there already", path.display()))
             .hint("`bowline init --force` replaces it; `git diff` then shows what changed"));
@@ -37,7 +38,7 @@ pub fn init(directory: &Path, force: bool) -> Outcome<Written> {
 }
 
 fn nothing(directory: &Path) -> Failure {
-    Failure::invalid(format!("nothing in {} tells what to build or deploy", directory.display()))
+    Failure::invalid(format!("nothing in {} tells what to build or deploy", place(directory)))
         .detail([
             "looked for: settings.gradle and build.gradle, pom.xml, Cargo.toml, package.json with a start script,",
             "Dockerfiles, compose files, and folders with Kubernetes manifests",

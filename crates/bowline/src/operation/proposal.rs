@@ -83,7 +83,7 @@ async fn missing_images(depot: &Depot, plan: &Plan<Action>) -> Outcome<Vec<Findi
             let text = format!(
                 "its image {} is neither on the host nor in {}",
                 image.manifest.short(),
-                depot.repository
+                depot.place()
             );
             Finding::new(subject, text, "somebody deleted it there: release again, or choose another version")
         }))

@@ -66,10 +66,8 @@ pub async fn release(
     let reused = matches!(reserved.decision.verdict, Verdict::Reused { .. });
     recorder.emit(EventKind::Tagged { tag: tag.to_string(), reused });
     // Also where the tag is new to this remote: the commit's release may be older than the remote.
-    if let Some(release) = archive::read(depot, &tag.to_string()).await?
-        && release.record.commit == reserved.commit.as_str()
-    {
-        return Ok(Released::Complete(Box::new(release)));
+    if let Some(release) = find(depot, tag, reserved.commit.as_str()).await? {
+        return Ok(Released::Complete(release));
     }
     warn_of_local_changes(&git, recorder).await?;
     let previous = previous_release(depot, tag).await?;
@@ -77,6 +75,13 @@ pub async fn release(
     let changed = build::find_changes(config, &git, &request.remote, record, &reserved.commit).await?;
     let values = Placeholders::new(tag.number());
     let built = build::build(context, recorder, config, &values, &changed).await?;
+    // Another run on the same commit may have been faster by the time of a build: its tags are not to be moved then.
+    if let Some(release) = find(depot, tag, reserved.commit.as_str()).await? {
+        context.ui.faint(
+            "another run on this commit was faster: its release is taken, what was built is not pushed",
+        );
+        return Ok(Released::Complete(release));
+    }
     let images = push_images(context, recorder, config, depot, tag, &built, previous.as_ref()).await?;
     let mut collected = spec::collect(config, &tracked_files(&git, config).await?)?;
     collected.add_rendered(manifest::render(config, &values).await?);
@@ -97,6 +102,12 @@ pub async fn release(
     };
     let release = commit(recorder, depot, Release { record, spec: collected.spec }).await?;
     Ok(Released::Complete(Box::new(release)))
+}
+
+/// The commit's release, where it is complete.
+async fn find(depot: &Depot, tag: &Tag, commit: &str) -> Outcome<Option<Box<Release>>> {
+    let release = archive::read(depot, &tag.to_string()).await?;
+    Ok(release.filter(|release| release.record.commit == commit).map(Box::new))
 }
 
 fn title(change: &Change) -> String {
@@ -244,7 +255,7 @@ async fn push_items(
     let report = push(&depot.client, store, &depot.repository, &items, true, &observer).await;
     bar.finish_and_clear();
     let report = report.map_err(|error| {
-        let failure = Failure::failed(format!("pushing to {}", depot.repository)).because(&error);
+        let failure = Failure::failed(format!("pushing to {}", depot.place())).because(&error);
         with_hint(
             failure,
             error.hint().or_else(|| Some("run it again: what was sent is not sent twice".into())),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use bowline::config::{self, Config, DefaultBump, Probe, Secret, Slack, Target};
+use bowline::config::{self, Config, DefaultBump, Probe, Secret, Slack, Stored, Target};
 use bowline_core::placeholder::Placeholders;
 
 /// The design's example, whole.
@@ -224,6 +224,60 @@ fn everything_that_is_wrong_is_told_at_once_with_its_place() {
         insta::with_settings!({ description => text, omit_expression => true }, {
             insta::assert_snapshot!(*name, told);
         });
+    }
+}
+
+/// What another version of Bowline let pass, in the file of a release that is to be deployed to `box`.
+#[test]
+fn what_a_deploy_does_without_is_not_in_its_way() {
+    let good = "[services.a]\nimages = [\"a\"]\nport = 80\nhealth = { tcp = true }\n\
+                [targets.box]\ncompose = \"c.yaml\"\nkeep = 7\n";
+    for (more, unknown) in [
+        ("", vec![]),
+        (
+            "[services.b]\nimages = [\"b\"]\ninputs = [\"a/[\"]\nbuild = 3\nartifact = \"../x\"\nplatform = \"x\"\n",
+            vec![],
+        ),
+        (
+            "[build]\ncommand = \"make 'x\"\nbase = \"Not An Image\"\nmode = 1\n[registry]\ntag = \"{service}\"\n",
+            vec![],
+        ),
+        ("[version]\ndefault-bump = \"huge\"\n[notify]\nslack = 1\n[project]\nname = \"Chat!\"\n", vec![]),
+        ("[targets.release]\nkubernetes = 3\nstart = \"1 day\"\n[targets.other]\nmore = 1\n", vec![]),
+        (&format!("[services.{}]\n", "a".repeat(90)), vec![]),
+        ("[zzz]\nx = 1\n", vec!["`zzz` is not a key of bowline.toml"]),
+        ("[targets.box.services.a]\nmem = \"1G\"\n", vec!["`mem` is not a key of [targets.box.services.a]"]),
+        ("[services.c]\nweight = 1\n", vec!["`weight` is not a key of [services.c]"]),
+    ] {
+        let stored =
+            Stored::parse(&format!("{good}{more}"), "box").unwrap_or_else(|f| panic!("{}", complaint(&f)));
+        assert_eq!(stored.unknown, unknown, "{more}");
+        let Some(Target::Compose(target)) = &stored.target else { panic!("{stored:?}") };
+        assert_eq!((target.pace.keep, target.files.len()), (7, 1));
+        assert_eq!(stored.services["a"].health.probe, Some(Probe::Tcp { port: 80 }));
+        assert!(Stored::parse(&format!("{good}{more}"), "new").unwrap().target.is_none());
+    }
+}
+
+#[test]
+fn what_a_deploy_needs_is_understood_or_told() {
+    for (text, told) in [
+        ("[targets.box]\ncompose = 1\n", "`targets.box.compose` is"),
+        ("[targets.box]\nfiles = \"c.yaml\"\n", "nothing says what runs on `box`"),
+        ("[targets.box]\ncompose = \"c\"\nstart = \"1 day\"\n", "start = \"1 day\""),
+        (
+            "[targets.box]\ncompose = \"c\"\n[targets.box.services.a]\nreplicas = 0\n",
+            "at least one container",
+        ),
+        ("[services.a]\nhealth = { http = \"x\" }\n", "`http` is a path"),
+        ("[services.a]\nport = \"80\"\n", "`services.a.port`"),
+        ("[services.a]\nimages = [\"x\"]\n[services.b]\nimages = [\"x\"]\n", "two services claim"),
+        ("[services\n", "here"),
+    ] {
+        let failure = Stored::parse(text, "box").unwrap_err();
+        let complaint = complaint(&failure);
+        assert!(complaint.contains(told) && complaint.contains("the release's bowline.toml"), "{complaint}");
+        assert!(failure.hint.unwrap().contains("version of bowline"));
     }
 }
 

@@ -190,6 +190,36 @@ fn ten_releases_of_one_commit_make_one_record_that_fits_its_images() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_ends_after_the_release_is_complete_writes_nothing() {
+    let Some(registry) = registry::start_docker_registry() else { return };
+    let proxy = FaultProxy::http(registry.address()).await;
+    let origin = Origin::new();
+    let slow = origin.clone_full();
+    let build = "[build]\ncommand = \"date +%N > web/content; touch begun; while [ -e wait ]; do sleep 0.1; done\"\n\
+                 shell = true\n";
+    write_project(&slow, &format!("{}/tiny", proxy.address()), build);
+    slow.write(".gitignore", "/begun\n/wait\n");
+    slow.commit("[minor] the only one");
+    slow.push();
+    let fast = origin.clone_full();
+    let states = TempDir::with_prefix("bowline-late-").unwrap();
+    slow.write("wait", "");
+    let late = start(&slow, &states.path().join("late"), &["--json", "release"]);
+    while !slow.path().join("begun").exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let first = finish(start(&fast, &states.path().join("first"), &["--json", "release"])).exits(0);
+    let seen = proxy.requests().len();
+    std::fs::remove_file(slow.path().join("wait")).unwrap();
+    let late = finish(late).exits(0);
+    let changing =
+        |request: &bowline_testkit::proxy::Request| !matches!(request.method.as_str(), "GET" | "HEAD");
+    let written: Vec<_> = proxy.requests().into_iter().skip(seen).filter(changing).collect();
+    assert!(written.is_empty(), "{written:?}");
+    assert_eq!(late.summary()["services"], first.summary()["services"], "{late}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_was_paused_beyond_its_lease_writes_nothing_more() {
     let Some(scene) = Scene::start("c-pause", Place::Local) else { return };
     scene.merge("[minor] the first");
@@ -274,4 +304,47 @@ fn runs_of_one_machine_share_its_registry() {
         scene.is_at_rest();
         scene.plain_compose_agrees();
     }
+}
+
+/// What the registry that a run leads a host to answers there, to a look at it and to whatever would change it.
+fn asked_on_the_host(scene: &Scene) -> Vec<String> {
+    let listening = scene.host.command("ss").args(["-Hltn", "src", "127.0.0.1"]).output().unwrap();
+    let listening = String::from_utf8(listening.stdout).unwrap();
+    let addresses = listening.lines().map(|line| line.split_whitespace().nth(3).unwrap().to_owned());
+    let ask = |address: &str, (method, path): (&str, &str)| {
+        let url = format!("http://{address}/v2/tiny/{path}");
+        let mut command = scene.host.command("curl");
+        command.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", method, &url]);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let asked = [
+        ("GET", "tags/list"),
+        ("POST", "blobs/uploads/"),
+        ("PUT", "manifests/latest"),
+        ("DELETE", "manifests/latest"),
+    ];
+    addresses.map(|address| asked.map(|one| ask(&address, one)).join(" ")).collect()
+}
+
+/// Whoever is on the host reaches the registry as its engine does, also one that another process serves.
+#[test]
+fn a_far_host_reads_the_registry_of_this_machine_and_never_writes_to_it() {
+    let Some(scene) = Scene::start("c-read", Place::Far) else { return };
+    let ship = |version| {
+        scene.service("web", version, &["ENV LISTEN_AFTER=3", CHECK]);
+        scene.merge("[minor] another one");
+        let mut running = scene.spawn(&["ship", "box"]);
+        running.wait_for("web starting");
+        let answers = asked_on_the_host(&scene);
+        finish(running).exits(0);
+        answers
+    };
+    let alone = ship("1");
+    let mut other = scene.spawn(&["registry", "serve", "--listen", "127.0.0.1:0"]);
+    other.wait_for("serving");
+    let beside = ship("2");
+    other.signal("-TERM");
+    finish(other).exits(0);
+    assert_eq!((alone, beside), (vec!["200 405 405 405".into()], vec!["200 405 405 405".into()]));
+    scene.runs("2", "1");
 }

@@ -184,6 +184,13 @@ fn what_is_written_for_each_kind_of_repository() {
 }
 
 #[test]
+fn cargo_is_held_to_its_lock_file_where_there_is_one() {
+    let without: Vec<_> = CARGO.iter().copied().filter(|(path, _)| *path != "Cargo.lock").collect();
+    assert_eq!(proposed("chat", &without).command.as_deref(), Some("cargo build --release"));
+    assert_eq!(proposed("chat", CARGO).command.as_deref(), Some("cargo build --release --locked"));
+}
+
+#[test]
 fn a_gradle_module_is_the_compose_service_of_another_name() {
     let proposal = proposed("chat", GRADLE);
     assert_eq!(names(&proposal), ["chat-server", "user-server"]);

@@ -22,6 +22,7 @@ mod scene;
 mod slack;
 mod stage;
 mod standing;
+mod stored;
 mod story;
 mod survival;
 mod version;

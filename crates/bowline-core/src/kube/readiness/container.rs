@@ -229,7 +229,9 @@ impl<'a> Container<'a> {
                 (true, format!(", restarted {restarts} times, more than the {allowed} allowed"))
             }
             // It died again: what comes next would be one restart too many, and the kubelet waits ever longer for it.
-            _ if !runs && restarts == allowed => (true, format!(", restarted {restarts} times, all that is allowed")),
+            _ if !runs && restarts == allowed => {
+                (true, format!(", restarted {restarts} times, all that is allowed"))
+            }
             _ => (false, format!(", restart {restarts} of {allowed} allowed")),
         }
     }

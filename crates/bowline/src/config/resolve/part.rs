@@ -13,7 +13,7 @@ use super::suggest;
 use crate::config::Command;
 use crate::config::document::{At, OneOrMany};
 use crate::config::path::{glob_fault, host_fault, path_fault};
-use crate::config::problem::Problem;
+use crate::config::problem::{Problem, Purpose};
 
 /// Docker refuses a smaller memory limit (moby, `linuxMinMemory`).
 const LEAST_MEMORY: u64 = 6 << 20;
@@ -24,6 +24,18 @@ pub(super) struct Part {
 }
 
 impl Part {
+    /// Reads what is there for this purpose. What is for something narrower says so itself, within.
+    pub(super) fn within<T>(&mut self, purpose: &Purpose, read: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.problems.len();
+        let found = read(self);
+        for problem in self.problems.iter_mut().skip(before) {
+            if problem.purpose == Purpose::Deploy {
+                problem.purpose = purpose.clone();
+            }
+        }
+        found
+    }
+
     pub(super) fn refuse(
         &mut self,
         span: &Range<usize>,

@@ -9,37 +9,41 @@ use bowline_core::service::{LONGEST_VERSION, ServiceName, TagTemplate};
 use super::part::Part;
 use super::{Named, name};
 use crate::config::document::{At, Document, HealthTable, ServiceTable, TcpCheck};
-use crate::config::problem::Problem;
+use crate::config::problem::{Problem, Purpose};
 use crate::config::service::{Health, Probe, Service};
 
 pub(super) fn services(part: &mut Part, document: &Document, template: &TagTemplate) -> Named<Service> {
-    let base = part.parse(document.build.base.as_ref());
-    let platform = part.parse(document.build.platform.as_ref());
     let shell = document.build.shell.unwrap_or(false);
+    let (base, platform) = part.within(&Purpose::Release, |part| {
+        (part.parse(document.build.base.as_ref()), part.parse(document.build.platform.as_ref()))
+    });
     let mut services = Named::new();
     let mut claims: BTreeMap<String, (Range<usize>, String)> = BTreeMap::new();
     for (key, table) in &document.services {
         let Some(name) = name(part, key) else { continue };
-        tag(part, key, &name, template);
         let images = images(part, table, &name, &mut claims);
         let port = part.port(table.port.as_ref());
-        let artifact = table.artifact.as_ref().and_then(|at| {
-            part.placeholders(&at.value, &at.span, true);
-            part.glob(at)
+        let health = table.health.as_ref().map(|at| health(part, at, port)).unwrap_or_default();
+        let service = part.within(&Purpose::Release, |part| {
+            tag(part, key, &name, template);
+            let artifact = table.artifact.as_ref().and_then(|at| {
+                part.placeholders(&at.value, &at.span, true);
+                part.glob(at)
+            });
+            Service {
+                inputs: part.globs(table.inputs.as_ref()),
+                command: table.build.as_ref().and_then(|command| part.command(command, shell, true)),
+                artifact,
+                context: part.path(table.context.as_ref()),
+                dockerfile: part.path(table.dockerfile.as_ref()),
+                images,
+                base: part.parse(table.base.as_ref()).or_else(|| base.clone()),
+                platform: part.parse(table.platform.as_ref()).or_else(|| platform.clone()),
+                port,
+                health,
+                name: name.clone(),
+            }
         });
-        let service = Service {
-            inputs: part.globs(table.inputs.as_ref()),
-            command: table.build.as_ref().and_then(|command| part.command(command, shell, true)),
-            artifact,
-            context: part.path(table.context.as_ref()),
-            dockerfile: part.path(table.dockerfile.as_ref()),
-            images,
-            base: part.parse(table.base.as_ref()).or_else(|| base.clone()),
-            platform: part.parse(table.platform.as_ref()).or_else(|| platform.clone()),
-            port,
-            health: table.health.as_ref().map(|at| health(part, at, port)).unwrap_or_default(),
-            name: name.clone(),
-        };
         services.insert(name, service);
     }
     services

@@ -7,7 +7,7 @@ use super::part::Part;
 use super::{Named, name, project_fault};
 use crate::config::Secret;
 use crate::config::document::{At, Document, OverrideTable, TargetTable};
-use crate::config::problem::Problem;
+use crate::config::problem::{Problem, Purpose};
 use crate::config::target::{
     ComposeTarget, Environment, KubernetesTarget, Override, Pace, SecretSource, Target,
 };
@@ -15,7 +15,8 @@ use crate::config::target::{
 pub(super) fn targets(part: &mut Part, document: &Document) -> BTreeMap<String, Target> {
     let mut targets = BTreeMap::new();
     for (key, table) in &document.targets {
-        if let Some(target) = target(part, key, table) {
+        let purpose = Purpose::Target(key.value.clone());
+        if let Some(target) = part.within(&purpose, |part| target(part, key, table)) {
             targets.insert(key.value.clone(), target);
         }
     }
@@ -23,27 +24,27 @@ pub(super) fn targets(part: &mut Part, document: &Document) -> BTreeMap<String, 
 }
 
 fn target(part: &mut Part, key: &At<String>, table: &TargetTable) -> Option<Target> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    if !key.value.starts_with(|c: char| c.is_ascii_alphanumeric()) || !key.value.chars().all(legal) {
-        let label = "letters, digits, `-` and `_` can be in it; it starts with a letter or a digit";
-        part.refuse(&key.span, format!("`{}` cannot be a target's name", key.value), label);
-    } else if key.value == "release" {
-        part.refuse(&key.span, "no target is called `release`", "`bowline lock release` is a command");
-    }
+    // Where it is and what it is called is asked of today's configuration.
+    let (host, directory, project) = part.within(&Purpose::Release, |part| {
+        check_name(part, key);
+        let host = part.host(table.host.as_ref());
+        (host, directory(part, table.directory.as_ref()), project(part, table.project.as_ref()))
+    });
     let services = overrides(part, table);
     let pace = pace(part, table);
-    let host = part.host(table.host.as_ref());
-    foreign(part, table);
-    let secrets = secrets(part, table);
     let cluster = table.kubernetes.as_ref().or(table.render.as_ref());
+    let secrets = part.within(&Purpose::Release, |part| {
+        foreign(part, table);
+        secrets(part, table)
+    });
     match (&table.compose, cluster) {
         (Some(files), None) => Some(Target::Compose(ComposeTarget {
             name: key.value.clone(),
             files: part.paths(files, "a compose file"),
             env_files: table.env_file.as_ref().map(|at| at.value.list()).unwrap_or_default(),
             host,
-            directory: directory(part, table.directory.as_ref()),
-            project: project(part, table.project.as_ref()),
+            directory,
+            project,
             profiles: table.profiles.iter().flatten().map(|at| at.value.clone()).collect(),
             pace,
             services,
@@ -88,6 +89,16 @@ fn target(part: &mut Part, key: &At<String>, table: &TargetTable) -> Option<Targ
             }
             None
         }
+    }
+}
+
+fn check_name(part: &mut Part, key: &At<String>) {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if !key.value.starts_with(|c: char| c.is_ascii_alphanumeric()) || !key.value.chars().all(legal) {
+        let label = "letters, digits, `-` and `_` can be in it; it starts with a letter or a digit";
+        part.refuse(&key.span, format!("`{}` cannot be a target's name", key.value), label);
+    } else if key.value == "release" {
+        part.refuse(&key.span, "no target is called `release`", "`bowline lock release` is a command");
     }
 }
 

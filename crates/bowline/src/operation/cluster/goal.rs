@@ -16,7 +16,7 @@ use bowline_kube::{Catalog, GroupVersion};
 
 use super::secret;
 use super::site::Site;
-use crate::config::{Config, KubernetesTarget, Override, Target};
+use crate::config::{Config, KubernetesTarget, Override, Service, Stored, Target};
 use crate::error::{Failure, Outcome};
 use crate::operation::goal::whoever;
 use crate::operation::manifest::Selection;
@@ -73,14 +73,14 @@ impl Goal {
         extra: Option<BTreeMap<String, String>>,
         verb: &str,
     ) -> Outcome<Prepared> {
-        let (config, target) = configured(site, &spec)?;
+        let (stored, target) = configured(site, &spec)?;
         let files = match extra {
             Some(files) => files,
             None => Selection::of(&target)?.read(&spec)?,
         };
         let (reading, catalog) = read_with(site, &files).await?;
         let Reading { mut manifests, skipped, warnings, mut problems, .. } = reading;
-        let ours = our_images(&config, images);
+        let ours = our_images(&stored.services, today, images);
         let pinned = pin(&mut manifests, &ours);
         let normal = normalise(&mut manifests, &files);
         problems.extend(normal.problems);
@@ -207,14 +207,14 @@ pub(super) async fn discover(site: &Site, manifests: &[Manifest]) -> Outcome<Cat
 }
 
 /// The configuration that the goal was released with; access, names and secrets are today's.
-fn configured(site: &Site, spec: &Spec) -> Outcome<(Config, KubernetesTarget)> {
+fn configured(site: &Site, spec: &Spec) -> Outcome<(Stored, KubernetesTarget)> {
     let text = spec.text(crate::config::FILE).ok_or_else(|| {
         Failure::failed("the release carries no bowline.toml")
             .hint("release again with this version of Bowline")
     })?;
-    let config = Config::parse(text, Path::new("."))?;
     let today = &site.target;
-    let target = match config.targets.get(&today.name) {
+    let stored = Stored::parse(text, &today.name)?;
+    let target = match &stored.target {
         Some(Target::Kubernetes(then)) => KubernetesTarget {
             context: today.context.clone(),
             host: today.host.clone(),
@@ -225,21 +225,21 @@ fn configured(site: &Site, spec: &Spec) -> Outcome<(Config, KubernetesTarget)> {
         // The target is younger than the release.
         _ => today.clone(),
     };
-    Ok((config, target))
+    Ok((stored, target))
 }
 
-fn our_images(config: &Config, images: &Images<'_>) -> OurImages {
+fn our_images(services: &BTreeMap<ServiceName, Service>, today: &Config, images: &Images<'_>) -> OurImages {
     let services = images.record.images.iter().filter_map(|(name, image)| {
         let service: ServiceName = name.parse().ok()?;
-        let claims = config.services.get(&service).map(|service| service.images.clone()).unwrap_or_default();
+        let claims = services.get(&service).map(|service| service.images.clone()).unwrap_or_default();
         // By the tag under which it was built: a new tag for the same image would be another pod, for nothing.
         let version = image.built_in.strip_prefix('v').unwrap_or(&image.built_in);
-        let tag = config.tag.render(&service, version);
+        let tag = today.tag.render(&service, version);
         Some((service, OurImage { claims, id: image.id.clone(), tag }))
     });
     OurImages {
         repository: images.repository.clone(),
-        template: config.tag.clone(),
+        template: today.tag.clone(),
         services: services.collect(),
     }
 }

@@ -147,7 +147,7 @@ async fn delete(depot: &Depot, digest: &Digest) -> Outcome<bool> {
 }
 
 fn failure(depot: &Depot, error: &RegistryError) -> Failure {
-    let failure = Failure::failed(format!("pruning {}", depot.repository)).because(error);
+    let failure = Failure::failed(format!("pruning {}", depot.place())).because(error);
     if !matches!(error, RegistryError::Status { status: 405, .. }) {
         return with_hint(failure, error.hint());
     }
