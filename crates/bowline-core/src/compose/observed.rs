@@ -98,6 +98,13 @@ impl Container {
             _ => false,
         }
     }
+
+    /// Whether it is called as Compose calls a new container until the old one is gone: twelve hex digits of the old
+    /// one's id before its name.
+    pub fn has_passing_name(&self) -> bool {
+        let (head, rest) = self.name.split_at_checked(12).unwrap_or_default();
+        rest.starts_with('_') && head.chars().all(|c| c.is_ascii_hexdigit())
+    }
 }
 
 /// A container that belongs to somebody else.
@@ -138,5 +145,28 @@ impl Observed {
     /// The containers of one service that Compose made for `up`, in the order of their numbers.
     pub fn containers_of(&self, service: &str) -> impl Iterator<Item = &Container> {
         self.containers.iter().filter(move |container| container.service == service && !container.one_off)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passing_names_are_told_from_names() {
+        let named = |name: &str| {
+            let id = Digest::of(b"image").to_string();
+            let container = serde_json::json!({
+                "id": "c1", "name": name, "service": "users", "number": 1, "one_off": false, "image": id,
+                "state": "running", "exit_code": 0, "oom_killed": false, "error": "", "restarts": 0,
+                "started_at": "", "config_hash": "", "working_dir": "", "config_files": [], "ports": [],
+                "addresses": [], "restart": "no",
+            });
+            serde_json::from_value::<Container>(container).unwrap()
+        };
+        assert!(named("463d14547851_tiny-users-1").has_passing_name());
+        for name in ["tiny-users-1", "463d14547851", "463d1454785g_x", "", "\u{e9}63d14547851_x"] {
+            assert!(!named(name).has_passing_name(), "{name}");
+        }
     }
 }

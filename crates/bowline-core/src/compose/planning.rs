@@ -55,7 +55,7 @@ pub enum Action {
         /// How many.
         replicas: u32,
     },
-    /// Stop and remove containers.
+    /// Stop and remove containers: all of a service, or some.
     Remove {
         /// Their ids.
         containers: BTreeSet<String>,
@@ -102,6 +102,10 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Result<Plan<Action>, Plan
     steps.extend(changes);
     steps.extend(gone);
     Plan::order(observed.revision.as_ref().map(|revision| revision.number), steps)
+}
+
+fn ids_of(containers: &[&Container]) -> BTreeSet<String> {
+    containers.iter().map(|container| container.id.clone()).collect()
 }
 
 fn ids(steps: &[Step<Action>]) -> BTreeSet<StepId> {
@@ -243,13 +247,33 @@ fn change(
     name: &str,
     service: &DesiredService,
     prepared: &BTreeSet<StepId>,
-) -> Option<Step<Action>> {
-    let containers: Vec<&Container> = observed.containers_of(name).collect();
+) -> Vec<Step<Action>> {
+    let all: Vec<&Container> = observed.containers_of(name).collect();
     let replicas = service.model.replicas;
     if replicas == 0 {
-        let all: BTreeSet<String> = containers.iter().map(|container| container.id.clone()).collect();
-        return (!all.is_empty()).then(|| remove(name, all, prepared.clone()));
+        let all = ids_of(&all);
+        return if all.is_empty() { Vec::new() } else { vec![remove(name, all, prepared.clone())] };
     }
+    let (left, containers): (Vec<&Container>, Vec<&Container>) =
+        all.iter().copied().partition(|container| is_left_over(container, &all));
+    let mut steps = Vec::new();
+    if !left.is_empty() {
+        let expect = Precondition::Containers(ids_of(&all));
+        steps.push(Step { expect, ..remove(name, ids_of(&left), prepared.clone()) });
+    }
+    steps.extend(renew(observed, name, service, &containers, prepared));
+    steps
+}
+
+/// Replaces or starts the containers of a service, where they are not what they should be.
+fn renew(
+    observed: &Observed,
+    name: &str,
+    service: &DesiredService,
+    containers: &[&Container],
+    prepared: &BTreeSet<StepId>,
+) -> Option<Step<Action>> {
+    let replicas = service.model.replicas;
     let outdated = containers.iter().any(|container| !is_current(observed, name, service, container));
     let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
     let in_place = containers.iter().filter(|container| container.is_in_place()).count();
@@ -263,6 +287,7 @@ fn change(
         ("start", Action::Start { replicas })
     };
     let mut after = prepared.clone();
+    after.insert(StepId::new("remove", name));
     for on in service.model.depends_on.keys() {
         after.extend([StepId::new("recreate", on), StepId::new("start", on)]);
     }
@@ -271,11 +296,19 @@ fn change(
         subject: name.to_owned(),
         action,
         after,
-        expect: Precondition::Containers(containers.iter().map(|container| container.id.clone()).collect()),
+        expect: Precondition::Containers(ids_of(containers)),
         // What this release did not change cannot fail it.
         gate: replace.then(|| service.gate.clone()),
         timeout: REPLACE_TIMEOUT,
     })
+}
+
+/// While Compose replaces a container, old and new are both there, the new one under a passing name until the old one
+/// is gone. A Compose that is killed leaves both, and the next one would replace both at the same time, and quarrel
+/// over the name.
+fn is_left_over(container: &Container, all: &[&Container]) -> bool {
+    let twin = |other: &&Container| other.id != container.id && other.number == container.number;
+    container.has_passing_name() && all.iter().any(twin)
 }
 
 /// Whether a container is of the wanted image and was made from the wanted definition.
@@ -302,14 +335,16 @@ fn removals(
         .collect();
     let mut steps = Vec::new();
     for name in gone {
-        let containers: BTreeSet<String> =
-            observed.containers_of(name).map(|container| container.id.clone()).collect();
+        let containers = ids_of(&observed.containers_of(name).collect::<Vec<_>>());
         if !containers.is_empty() {
             steps.push(remove(name, containers, prepared.clone()));
         }
     }
     let mut late: BTreeSet<StepId> = ids(&steps);
-    let switched_off = changes.iter().filter(|step| matches!(step.action, Action::Remove { .. }));
+    let is_off = |step: &&Step<Action>| {
+        desired.services.get(&step.subject).is_some_and(|service| service.model.replicas == 0)
+    };
+    let switched_off = changes.iter().filter(is_off);
     let leaving: Vec<(StepId, String)> =
         steps.iter().chain(switched_off).map(|step| (step.id.clone(), step.subject.clone())).collect();
     for step in changes.iter_mut() {

@@ -42,6 +42,7 @@ impl SimRelease {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     Before,
+    Begun,
     Halfway,
     After,
 }
@@ -159,7 +160,7 @@ impl World {
         self.effects += 1;
         match cut {
             Some(Moment::Before) => {}
-            Some(Moment::Halfway) => half(self),
+            Some(Moment::Begun | Moment::Halfway) => half(self),
             Some(Moment::After) => whole(self),
             None => {
                 whole(self);
@@ -169,7 +170,8 @@ impl World {
         false
     }
 
-    fn create(&mut self, service: &str, desired: &Desired) {
+    /// Makes a container, which is not started yet where it has a passing name.
+    fn create(&mut self, service: &str, desired: &Desired, passing: Option<&str>) {
         self.next_id += 1;
         let wanted = &desired.services[service];
         let image = self
@@ -178,18 +180,19 @@ impl World {
             .find(|(_, names)| names.contains(&wanted.image_name))
             .map(|(id, _)| *id)
             .expect("compose finds the image by its name");
-        let id = format!("c{}", self.next_id);
+        let id = format!("{:012x}", self.next_id);
+        let name = format!("app-{service}-1");
         // Compose reads the file that lies there, whatever the plan says.
         let file = self.files["compose.yaml"];
         self.made.insert(id.clone(), (service.to_owned(), image, file));
         self.containers.push(Container {
             id,
-            name: format!("app-{service}-1"),
+            name: passing.map_or(name.clone(), |old| format!("{old}_{name}")),
             service: service.to_owned(),
             number: 1,
             one_off: false,
             image,
-            state: ProcessState::Running,
+            state: if passing.is_some() { ProcessState::Created } else { ProcessState::Running },
             exit_code: 0,
             oom_killed: false,
             error: String::new(),
@@ -247,10 +250,21 @@ impl World {
                 })
             }
             Action::Recreate { .. } => {
-                let remove = |world: &mut Self| world.containers.retain(|c| c.service != service);
-                self.effect(cut, remove, |world| {
+                let old: Vec<String> =
+                    self.containers.iter().filter(|c| c.service == service).map(|c| c.id.clone()).collect();
+                assert!(old.len() < 2, "compose replaces both at the same time: they quarrel over the name");
+                let passing = old.first().map(String::as_str).filter(|_| cut != Some(Moment::After));
+                let remove = |world: &mut Self| world.containers.retain(|c| !old.contains(&c.id));
+                // As Compose does it: the new one beside the old one, the old one away, the new one gets its name.
+                let half = |world: &mut Self| {
+                    world.create(&service, desired, passing);
+                    if cut == Some(Moment::Halfway) {
+                        remove(world);
+                    }
+                };
+                self.effect(cut, half, |world| {
                     remove(world);
-                    world.create(&service, desired);
+                    world.create(&service, desired, None);
                 })
             }
             Action::Start { .. } => self.effect(
@@ -282,6 +296,7 @@ impl World {
                 } else {
                     container.check = Some(CheckStatus::Healthy);
                 }
+                assert!(!container.has_passing_name(), "{container:?}");
                 Sighting {
                     container: container.id.clone(),
                     state: container.state,

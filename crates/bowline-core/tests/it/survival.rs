@@ -19,7 +19,9 @@ fn maybe_broken() -> impl Strategy<Value = SimRelease> {
 }
 
 fn cut() -> impl Strategy<Value = (usize, Moment)> {
-    (0usize..14, prop_oneof![Just(Moment::Before), Just(Moment::Halfway), Just(Moment::After)])
+    let moment =
+        prop_oneof![Just(Moment::Before), Just(Moment::Begun), Just(Moment::Halfway), Just(Moment::After)];
+    (0usize..14, moment)
 }
 
 proptest! {

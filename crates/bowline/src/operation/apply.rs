@@ -170,10 +170,6 @@ impl Applier {
         let mut outcomes = Vec::new();
         let mut agreed = Vec::new();
         for (step, check) in steps.iter().zip(self.check_preconditions(steps).await) {
-            let check = match check {
-                Ok(()) => self.clear_passing(step).await,
-                failed => failed,
-            };
             match check {
                 Ok(()) => agreed.push(step),
                 Err(cause) => outcomes.push((step.id.clone(), Err(cause))),
@@ -205,26 +201,6 @@ impl Applier {
             }
         }
         outcomes
-    }
-
-    /// While Compose replaces a container, old and new are both there, the new one under a passing name (`ID_NAME`). If it
-    /// is killed then, the next Compose replaces both at the same time, and they quarrel over the name: the passing one
-    /// goes first.
-    async fn clear_passing(&self, step: &Step<Action>) -> Result<(), Cause> {
-        let (Action::Recreate { replicas }, Precondition::Containers(expected)) =
-            (&step.action, &step.expect)
-        else {
-            return Ok(());
-        };
-        if expected.len() <= usize::try_from(*replicas).unwrap_or(usize::MAX) {
-            return Ok(());
-        }
-        let failed = |error: EngineError| Cause::new(chain(&error));
-        let there = self.containers(&BTreeSet::from([step.subject.clone()])).await.map_err(failed)?;
-        for container in there.iter().filter(|there| has_passing_name(&there.name)) {
-            self.writer.remove(&container.id).await.map_err(failed)?;
-        }
-        Ok(())
     }
 
     /// Compose starts what the image's name means at that moment. Another project that calls its image the same may
@@ -330,13 +306,6 @@ impl Applier {
     }
 }
 
-/// Whether a container is called as Compose calls the new one until the old one is gone: twelve hex digits of the old
-/// one's id before its name.
-fn has_passing_name(name: &str) -> bool {
-    let (head, rest) = name.split_at_checked(12).unwrap_or_default();
-    rest.starts_with('_') && head.chars().all(|c| c.is_ascii_hexdigit())
-}
-
 /// An error and its sources in one line.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -346,17 +315,4 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         next = error.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passing_names_are_told_from_names() {
-        assert!(has_passing_name("463d14547851_tiny-users-1"));
-        for name in ["tiny-users-1", "463d14547851", "463d1454785g_x", "", "\u{e9}63d14547851_x"] {
-            assert!(!has_passing_name(name), "{name}");
-        }
-    }
 }

@@ -54,7 +54,13 @@ pub fn describe(step: &Step<Action>) -> String {
             (if first { "start" } else { "replace" }, with_replicas(&subject, *replicas))
         }
         Action::Start { replicas } => ("start", with_replicas(&subject, *replicas)),
-        Action::Remove { containers } => ("remove", format!("{subject} ({} containers)", containers.len())),
+        Action::Remove { containers } => {
+            let of = match &step.expect {
+                Precondition::Containers(all) if all.len() > containers.len() => format!(" of {}", all.len()),
+                _ => String::new(),
+            };
+            ("remove", format!("{subject} ({}{of} containers)", containers.len()))
+        }
     };
     format!("{verb:<9} {rest}")
 }
