@@ -130,6 +130,13 @@ pub struct DesiredService {
     pub model: ServiceModel,
 }
 
+impl DesiredService {
+    /// Whether others wait for its end.
+    pub fn is_awaited(&self) -> bool {
+        self.gate.test == Test::Completed
+    }
+}
+
 /// Brings model, images and wishes together. `images` is by our service's name.
 pub fn describe(
     model: &Model,

@@ -88,15 +88,21 @@ pub struct Container {
 }
 
 impl Container {
-    /// Whether it does its work, as far as its process tells: running, or ended well with nothing that would start it again.
-    pub fn is_in_place(&self) -> bool {
+    /// Whether it does its work, as far as its process tells: running, or, where it is a task, ended well. The engine does
+    /// not tell a stop by hand from an end of its own; see [`Placed::task`](crate::release::Placed::task).
+    pub fn is_in_place(&self, task: bool) -> bool {
         match self.state {
             ProcessState::Running => self.check != Some(CheckStatus::Unhealthy),
-            ProcessState::Exited => {
-                self.exit_code == 0 && !matches!(self.restart.as_str(), "always" | "unless-stopped")
-            }
+            ProcessState::Exited => task && self.has_ended_well(),
             _ => false,
         }
+    }
+
+    /// Whether it has ended with exit code 0 and nothing would have started it again.
+    pub fn has_ended_well(&self) -> bool {
+        self.state == ProcessState::Exited
+            && self.exit_code == 0
+            && !matches!(self.restart.as_str(), "always" | "unless-stopped")
     }
 
     /// Whether it is called as Compose calls a new container until the old one is gone: twelve hex digits of the old
@@ -149,24 +155,26 @@ impl Observed {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// A running container of the service `users`.
+    pub(in crate::compose) fn container(name: &str) -> Container {
+        let id = Digest::of(b"image").to_string();
+        let container = serde_json::json!({
+            "id": "c1", "name": name, "service": "users", "number": 1, "one_off": false, "image": id,
+            "state": "running", "exit_code": 0, "oom_killed": false, "error": "", "restarts": 0,
+            "started_at": "", "config_hash": "", "working_dir": "", "config_files": [], "ports": [],
+            "addresses": [], "restart": "no",
+        });
+        serde_json::from_value(container).unwrap()
+    }
 
     #[test]
     fn passing_names_are_told_from_names() {
-        let named = |name: &str| {
-            let id = Digest::of(b"image").to_string();
-            let container = serde_json::json!({
-                "id": "c1", "name": name, "service": "users", "number": 1, "one_off": false, "image": id,
-                "state": "running", "exit_code": 0, "oom_killed": false, "error": "", "restarts": 0,
-                "started_at": "", "config_hash": "", "working_dir": "", "config_files": [], "ports": [],
-                "addresses": [], "restart": "no",
-            });
-            serde_json::from_value::<Container>(container).unwrap()
-        };
-        assert!(named("463d14547851_tiny-users-1").has_passing_name());
+        assert!(container("463d14547851_tiny-users-1").has_passing_name());
         for name in ["tiny-users-1", "463d14547851", "463d1454785g_x", "", "\u{e9}63d14547851_x"] {
-            assert!(!named(name).has_passing_name(), "{name}");
+            assert!(!container(name).has_passing_name(), "{name}");
         }
     }
 }

@@ -50,6 +50,7 @@ pub fn place(
             released,
             fingerprint: service.fingerprint,
             containers: own.iter().map(|container| container.id.clone()).collect(),
+            task: service.is_awaited() || have_ended(&own),
         };
         placement.services.insert(name.clone(), placed);
     }
@@ -62,6 +63,11 @@ pub fn place(
         add_missing(&mut placement.files, &base.files);
     }
     placement
+}
+
+/// Whether a service is found to be a task: all its containers have ended well.
+pub fn have_ended(containers: &[&Container]) -> bool {
+    !containers.is_empty() && containers.iter().all(|container| container.has_ended_well())
 }
 
 fn add_missing<V: Clone>(to: &mut BTreeMap<String, V>, from: &BTreeMap<String, V>) {

@@ -276,7 +276,9 @@ fn renew(
     let replicas = service.model.replicas;
     let outdated = containers.iter().any(|container| !is_current(observed, name, service, container));
     let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
-    let in_place = containers.iter().filter(|container| container.is_in_place()).count();
+    let placed = observed.revision.as_ref().and_then(|revision| revision.services.get(name));
+    let task = service.is_awaited() || placed.is_some_and(|placed| placed.task);
+    let in_place = containers.iter().filter(|container| container.is_in_place(task)).count();
     if !containers.is_empty() && !outdated && containers.len() == wanted && in_place == wanted {
         return None;
     }

@@ -165,3 +165,16 @@ fn a_passing_name_that_nobody_else_wants_is_no_obstacle() {
     let world = killed_while_replacing(Moment::Halfway);
     insta::assert_snapshot!(waves(&plan(&world.observe(), &desired(&release([0, 0, 1], [0, 0, 0]))).unwrap()), @"recreate:web");
 }
+
+#[test]
+fn a_service_that_somebody_stopped_is_started_and_a_task_that_ended_is_not() {
+    let mut world = World::default();
+    world.deploy(&release([0, 0, 0], [0, 0, 0]), None);
+    let mut observed = world.observe();
+    for container in observed.containers.iter_mut().filter(|container| container.service != "db") {
+        container.state = bowline_core::health::ProcessState::Exited;
+        container.restart = "no".into();
+    }
+    observed.revision.as_mut().unwrap().services.get_mut("api").unwrap().task = true;
+    insta::assert_snapshot!(waves(&plan(&observed, &desired(&release([0, 0, 0], [0, 0, 0]))).unwrap()), @"start:web");
+}

@@ -14,6 +14,7 @@ use bowline_compose::lease::{Authority, Lease};
 use bowline_compose::observation::Observation;
 use bowline_core::compose::desired::{DeployImage, Desired};
 use bowline_core::compose::observed::Container;
+use bowline_core::compose::placement::have_ended;
 use bowline_core::digest::Digest;
 use bowline_core::event::RunId;
 use bowline_core::reference::{Reference, Repository};
@@ -292,7 +293,9 @@ fn revision(
             false => Digest::of(format!("not known: {}", containers.join(" ")).as_bytes()),
         };
         let image_name = service.image_name.clone();
-        services.insert(name.clone(), Placed { image, image_name, released: None, fingerprint, containers });
+        let task = service.is_awaited() || have_ended(&own);
+        let placed = Placed { image, image_name, released: None, fingerprint, containers, task };
+        services.insert(name.clone(), placed);
     }
     Revision {
         number: 0,

@@ -165,6 +165,8 @@ fn a_task_that_others_wait_for_must_end_well() {
         scene.merge("[minor] a task");
         scene.run(&["ship", "box"]).exits(0);
         assert_eq!(scene.containers_of("users")[0].state, "exited");
+        let status = scene.run(&["status", "box", "--check"]).exits(0);
+        assert!(status.out.contains("completed"), "{status}");
         let task = scene.containers_of("users");
         // The task ran and stays: the next release of web does not run it again.
         scene.service("web", "2", &[]);
