@@ -80,7 +80,23 @@ fn image_of(service: usize, version: u8) -> ImageId {
     }
 }
 
+/// A release's images, by our services' names.
+pub fn images(release: &SimRelease) -> BTreeMap<String, DeployImage> {
+    let image = |(index, name): (usize, &&str)| {
+        let version = release.images[index];
+        let keep = format!("docker.io/reg/app:{name}_v{version}");
+        let id = image_of(index, version);
+        ((*name).to_owned(), DeployImage::Released { id, size: None, keep, healthcheck: false })
+    };
+    SERVICES.iter().enumerate().map(image).collect()
+}
+
 pub fn desired(release: &SimRelease) -> Desired {
+    desired_of(release, &images(release))
+}
+
+/// A release's files with these images.
+pub fn desired_of(release: &SimRelease, images: &BTreeMap<String, DeployImage>) -> Desired {
     let mut services = serde_json::Map::new();
     for (index, name) in SERVICES.iter().enumerate() {
         let mut service = serde_json::json!({
@@ -98,16 +114,6 @@ pub fn desired(release: &SimRelease) -> Desired {
         services.insert("extra".to_owned(), extra);
     }
     let model = Model::parse(serde_json::json!({ "services": services }), "", "").unwrap();
-    let images = SERVICES
-        .iter()
-        .enumerate()
-        .map(|(index, name)| {
-            let version = release.images[index];
-            let keep = format!("docker.io/reg/app:{name}_v{version}");
-            let id = image_of(index, version);
-            ((*name).to_owned(), DeployImage::Released { id, size: None, keep, healthcheck: false })
-        })
-        .collect();
     let content = format!("{:?}", release.definitions).into_bytes();
     let mut files = BTreeMap::from([("compose.yaml".to_owned(), SpecFile { executable: false, content })]);
     if release.has_extra() {
@@ -125,7 +131,7 @@ pub fn desired(release: &SimRelease) -> Desired {
         restarts: 3,
         settle: Duration::from_secs(5),
     };
-    describe(&model, &images, &Spec { files }, None, &wishes)
+    describe(&model, images, &Spec { files }, None, &wishes)
 }
 
 impl World {
@@ -350,7 +356,7 @@ impl World {
 
     fn commit(&mut self, release: &SimRelease) {
         let desired = desired(release);
-        let placement = place(&desired, &BTreeMap::new(), &self.containers, None, &BTreeSet::new());
+        let placement = place(&desired, &images(release), &self.containers, None);
         let revision = Revision {
             number: self.revisions.len() as u64 + 1,
             release: Some("v1.0.0-abcdef1".into()),
@@ -360,7 +366,7 @@ impl World {
             by: "t".into(),
             spec: Digest::of(b""),
             files: self.files.clone(),
-            images: BTreeMap::new(),
+            images: placement.images,
             services: placement.services,
             milliseconds: 0,
         };

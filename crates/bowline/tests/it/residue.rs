@@ -64,8 +64,8 @@ fn what_a_failed_release_brought_goes_with_it_and_a_renamed_service_keeps_its_po
 
     merge(&stage, "four", "", WEB);
     run(&stage, &["release"], 0);
-    run(&stage, &["deploy", "far", "--service", "web"], 0);
-    assert_eq!(services(&stage), ["renamed", "web"], "only the named service is touched");
+    run(&stage, &["deploy", "far", "--service", "web"], 2);
+    assert_eq!(services(&stage), ["renamed", "web"], "a part of a release that drops another service");
 
     run(&stage, &["rollback", "far", &two], 0);
     assert_eq!(services(&stage), ["extra", "web"]);
