@@ -111,6 +111,8 @@ pub struct Desired {
     pub files: BTreeMap<String, SpecFile>,
     /// Configured services that no service of the compose file stands for.
     pub unnamed: Vec<String>,
+    /// Whether it is the base revision again: then files that somebody had edited are edited again in the end.
+    pub back: bool,
 }
 
 /// What one service of the compose file should be.
@@ -169,7 +171,7 @@ pub fn describe(
     }
     let unnamed = wishes.services.keys().filter(|name| !named.contains(*name)).cloned().collect();
     let (project, directory) = (wishes.project.clone(), wishes.directory.clone());
-    Desired { project, directory, services, files, unnamed }
+    Desired { project, directory, services, files, unnamed, back: false }
 }
 
 fn completed_services(model: &Model) -> BTreeSet<&str> {

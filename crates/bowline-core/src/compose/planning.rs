@@ -1,5 +1,7 @@
 //! From what is to what should be, on a Docker host.
 
+pub mod file;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use crate::compose::model::Condition;
 use crate::compose::observed::{Container, Observed};
 use crate::digest::Digest;
 use crate::image::ImageId;
-use crate::journal::Traces;
+use crate::journal::{Traces, Written};
 use crate::plan::{Plan, PlanError, Precondition, Step, StepId};
 
 /// What can be done on a Docker host.
@@ -37,6 +39,9 @@ pub enum Action {
         /// counts, not only what it should hold.
         #[serde(skip_serializing_if = "BTreeSet::is_empty")]
         stale: BTreeSet<String>,
+        /// Files that were kept when a run that did not end well replaced them: they are put back into their places.
+        #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+        restored: BTreeSet<String>,
     },
     /// Give an image names.
     Name {
@@ -89,7 +94,7 @@ const SHORT_TIMEOUT: Duration = Duration::from_secs(60);
 pub fn plan(observed: &Observed, desired: &Desired) -> Result<Plan<Action>, PlanError> {
     let mut steps = pulls(observed, desired);
     let pulled: BTreeSet<StepId> = ids(&steps);
-    steps.extend(write_files(observed, desired, &pulled));
+    steps.extend(file::write(observed, desired, &pulled));
     let written = ids(&steps);
     steps.extend(names(observed, desired, &written));
     let prepared = ids(&steps);
@@ -101,6 +106,8 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Result<Plan<Action>, Plan
     let gone = removals(observed, desired, &mut changes, &prepared);
     steps.extend(changes);
     steps.extend(gone);
+    let all = ids(&steps);
+    steps.extend(file::restore(observed, desired, &all));
     Plan::order(observed.revision.as_ref().map(|revision| revision.number), steps)
 }
 
@@ -152,45 +159,7 @@ fn pulls(observed: &Observed, desired: &Desired) -> Vec<Step<Action>> {
     steps.into_values().collect()
 }
 
-fn write_files(observed: &Observed, desired: &Desired, after: &BTreeSet<StepId>) -> Option<Step<Action>> {
-    let files: BTreeMap<String, Digest> = desired
-        .files
-        .iter()
-        .map(|(path, file)| (path.clone(), file.digest()))
-        .filter(|(path, digest)| observed.files.get(path) != Some(digest))
-        .collect();
-    let stale = stale_files(observed, desired);
-    if files.is_empty() && stale.is_empty() {
-        return None;
-    }
-    let written_before = observed.revision.as_ref().map(|revision| &revision.files);
-    let edited = files
-        .keys()
-        .filter(|path| {
-            observed.files.get(*path).is_some_and(|there| {
-                written_before.is_none_or(|before| before.get(*path).is_none_or(|known| known != there))
-            })
-        })
-        .cloned()
-        .collect();
-    let action = Action::WriteFiles { files, edited, stale };
-    Some(simple("write", "files", action, after.clone(), SHORT_TIMEOUT))
-}
-
-/// Files that a release, or a run that did not end, brought, and that nobody has edited since. What was found when the
-/// project was adopted is the user's.
-fn stale_files(observed: &Observed, desired: &Desired) -> BTreeSet<String> {
-    let revision = observed.revision.as_ref().filter(|revision| revision.release.is_some());
-    let brought = revision.into_iter().flat_map(|revision| &revision.files).chain(&observed.traces.files);
-    brought
-        .filter(|(path, digest)| {
-            !desired.files.contains_key(*path) && observed.files.get(*path) == Some(*digest)
-        })
-        .map(|(path, _)| path.clone())
-        .collect()
-}
-
-/// What carrying out a plan brings that is not there yet: written down before it begins, so that it can be taken away.
+/// What carrying out a plan brings and replaces: written down before it begins, so that it can be undone.
 pub fn traces(observed: &Observed, plan: &Plan<Action>) -> Traces {
     let mut traces = Traces::default();
     for step in &plan.steps {
@@ -201,8 +170,11 @@ pub fn traces(observed: &Observed, plan: &Plan<Action>) -> Traces {
                 traces.services.insert(step.subject.clone());
             }
             Action::WriteFiles { files, .. } => {
-                let new = files.iter().filter(|(path, _)| !observed.files.contains_key(*path));
-                traces.files.extend(new.map(|(path, digest)| (path.clone(), *digest)));
+                let written = |(path, digest): (&String, &Digest)| {
+                    let was = observed.files.get(path).copied();
+                    (path.clone(), Written { was, wrote: BTreeSet::from([*digest]) })
+                };
+                traces.written.extend(files.iter().map(written));
             }
             _ => {}
         }

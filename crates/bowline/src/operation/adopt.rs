@@ -118,7 +118,14 @@ async fn adopt_under(
     let mut notes = Vec::new();
     let today = todays_spec(config, &mut notes).await?;
     let spec = found_spec(host, config, target, place, &today).await?;
-    let mut goal = Goal { release: None, spec, images: BTreeMap::new(), verb: "adopt".into(), by: whoever() };
+    let mut goal = Goal {
+        release: None,
+        revision: None,
+        spec,
+        images: BTreeMap::new(),
+        verb: "adopt".into(),
+        by: whoever(),
+    };
     // Which services are ours decides which images they run, and these are part of what they are.
     let ours = prepare(host, target, &goal).await?.desired;
     goal.images = images(host, &look, &ours, &mut notes);

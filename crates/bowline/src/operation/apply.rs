@@ -9,6 +9,7 @@ use bowline_compose::lease::Authority;
 use bowline_compose::project::{Fault, Project, ProjectError, Recreate, Up};
 use bowline_core::compose::desired::Desired;
 use bowline_core::compose::observed::Container;
+use bowline_core::compose::planning::file::KEPT;
 use bowline_core::compose::planning::{Action, NamedImage};
 use bowline_core::health::{Cause, Test};
 use bowline_core::plan::{Precondition, Step, StepId};
@@ -18,9 +19,6 @@ use bowline_oci::credential::{self, Credentials};
 
 use super::host::Host;
 use crate::ui::Ui;
-
-/// Under which ending an edited file is kept before it is replaced.
-const KEPT: &str = "before-bowline";
 
 /// Where the target pulls a release's images from.
 #[derive(Clone)]
@@ -77,7 +75,7 @@ impl Applier {
                 let reference = name.parse::<Reference>().map_err(|error| Cause::new(error.to_string()))?;
                 self.pull(&reference, &reference.familiar()).await
             }
-            Action::WriteFiles { files, edited, stale } => {
+            Action::WriteFiles { files, edited, stale, restored } => {
                 let content: BTreeMap<String, SpecFile> = files
                     .keys()
                     .filter_map(|path| Some((path.clone(), self.desired.files.get(path)?.clone())))
@@ -86,7 +84,9 @@ impl Applier {
                 let write = directory.write(self.authority(), &content, edited, KEPT).await;
                 write.map_err(|error| Cause::new(chain(&error)))?;
                 let remove = directory.remove(self.authority(), stale).await;
-                remove.map_err(|error| Cause::new(chain(&error)))
+                remove.map_err(|error| Cause::new(chain(&error)))?;
+                let restore = directory.restore(self.authority(), restored, KEPT).await;
+                restore.map_err(|error| Cause::new(chain(&error)))
             }
             Action::Name { image, names } => self.name(image, names).await,
             Action::Remove { containers } => {

@@ -7,6 +7,7 @@ use bowline_compose::directory::DirectoryError;
 use bowline_compose::observation::Observation;
 use bowline_core::compose::desired::Desired;
 use bowline_core::compose::part;
+use bowline_core::compose::planning::file::known_paths;
 use bowline_core::compose::planning::{Action, plan};
 use bowline_core::compose::preflight::{Finding, Findings, check};
 use bowline_core::image::ImageId;
@@ -55,6 +56,8 @@ pub async fn propose(
         prepared = prepare(host, target, &goal).await?;
         refusals = part::check(&prepared.desired, base, only);
     }
+    let base = look.observed.revision.as_ref().map(|revision| revision.number);
+    prepared.desired.back = goal.revision.is_some() && goal.revision == base;
     let plan = plan(&look.observed, &prepared.desired)
         .map_err(|error| Failure::invalid("ordering the services of the compose file").because(&error))?;
     let mut findings = check(&look.observed, &prepared.desired, &plan);
@@ -65,12 +68,8 @@ pub async fn propose(
 
 /// Looks at the files, too, that earlier releases or interrupted runs brought and this goal does not have.
 async fn look_for_others(host: &Host, look: &mut Observation, paths: &BTreeSet<String>) -> Outcome<()> {
-    let known = look.observed.revision.iter().flat_map(|revision| revision.files.keys());
-    let others: BTreeSet<String> = known
-        .chain(look.observed.traces.files.keys())
-        .filter(|path| !paths.contains(*path))
-        .cloned()
-        .collect();
+    let others: BTreeSet<String> =
+        known_paths(&look.observed).into_iter().filter(|path| !paths.contains(path)).collect();
     let found = host.directory.digests(&others).await;
     look.observed.files.extend(found.map_err(|error| {
         let unreachable = matches!(error, DirectoryError::Run(RunError::Connection(_)));
