@@ -5,6 +5,7 @@
 
 mod cluster;
 mod manifest;
+mod part;
 mod planning;
 mod simulation;
 mod survival;
