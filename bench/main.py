@@ -9,6 +9,7 @@ import sys
 import binary
 import deploy
 import images
+import kubernetes
 from place import Place
 from report import Report, say
 
@@ -24,15 +25,16 @@ def main():
     parser.add_argument("--keep", action="store_true")
     arguments = parser.parse_args()
     suites = arguments.suites or ["images", "deploy", "binary"]
-    unknown = set(suites) - {"images", "deploy", "binary"}
+    unknown = set(suites) - {"images", "deploy", "kubernetes", "binary"}
     if unknown:
-        parser.error(f"there is no suite {', '.join(sorted(unknown))}; there are images, deploy and binary")
+        parser.error(f"there is no suite {', '.join(sorted(unknown))}; there are images, deploy, kubernetes and binary")
     say(f"{os.cpu_count()} processors, Linux {platform.release()}, load {os.getloadavg()[0]:.1f}")
     report = Report()
     # Being told to stop is no reason to leave engines behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with Place(arguments.bowline, arguments.keep) as place:
-        for suite, measure, runs in (("images", images.measure, 3), ("deploy", deploy.measure, 5)):
+        for suite, measure, runs in (("images", images.measure, 3), ("deploy", deploy.measure, 5),
+                                     ("kubernetes", kubernetes.measure, 5)):
             if suite not in suites:
                 continue
             if os.geteuid() == 0:
