@@ -105,7 +105,7 @@ for word; do
     if [ -L "$done" ]; then echo "bowline-link: ${done#./}" >&2; exit 3; fi
   done
   mkdir -p -- "$done"
-  case $word in +*) if [ -f "./$path" ]; then cp -p -- "./$path" "./$path.$ending"; fi ;; esac
+  case $word in +*) if [ -f "./$path" ]; then cp -p -P -- "./$path" "./$path.$ending"; fi ;; esac
   mv -f -T -- "$new/$path" "./$path"
 done
 "#;
@@ -117,6 +117,14 @@ for path; do
   rm -f -- "./$path" || exit 1
   folder=$path
   while [ "$folder" != "${folder%/*}" ]; do folder=${folder%/*}; rmdir -- "./$folder" 2>/dev/null || break; done
+done
+"#;
+
+/// Moves files that were kept under an ending (`$2`) back into their places.
+const RESTORE: &str = r#"cd -- "$1" 2>/dev/null || exit 0
+ending=$2; shift 2
+for path; do
+  if [ -f "./$path.$ending" ]; then mv -f -T -- "./$path.$ending" "./$path" || exit 1; fi
 done
 "#;
 
@@ -200,6 +208,24 @@ impl Directory {
         let output =
             self.connection.run(script(REMOVE).arg(&self.path).args(paths).timeout(PATIENCE)).await?;
         if output.is_success() { Ok(()) } else { Err(self.failed("remove files", &output.stderr)) }
+    }
+
+    /// Moves files that were kept as `PATH.ending` back, over what is there; those that are not there are no error.
+    pub async fn restore(
+        &self,
+        authority: &Authority,
+        paths: &BTreeSet<String>,
+        ending: &str,
+    ) -> Result<(), DirectoryError> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        paths.iter().try_for_each(|path| check_path(path))?;
+        check_path(ending)?;
+        authority.check()?;
+        let command = script(RESTORE).arg(&self.path).arg(ending).args(paths).timeout(PATIENCE);
+        let output = self.connection.run(command).await?;
+        if output.is_success() { Ok(()) } else { Err(self.failed("put back files", &output.stderr)) }
     }
 
     /// The digests of those files that are there.

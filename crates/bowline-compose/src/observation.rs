@@ -78,7 +78,7 @@ pub async fn observe(
         images,
         files,
         revision: state.newest().cloned(),
-        traces: Traces::of(&state.intents),
+        traces: Traces::of(&state.intents, state.newest().map(|revision| revision.number)),
     };
     Ok(Observation { observed, machine, state })
 }

@@ -10,6 +10,7 @@ pub mod mention;
 pub mod model;
 pub mod observed;
 pub mod override_file;
+pub mod part;
 pub mod placement;
 pub mod planning;
 pub mod preflight;

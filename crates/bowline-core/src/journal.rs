@@ -31,25 +31,53 @@ pub struct Intent {
     pub traces: Traces,
 }
 
-/// What a run brings to a target that was not there before. Where the run does not end well, no revision knows of it,
-/// and whoever comes next takes it away again unless it is wanted.
+/// What a run brings to a target, and what it replaces there. Where the run does not end well, no revision knows of it,
+/// and whoever comes next undoes it, unless it is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traces {
     /// Services of the compose file that had no container.
     pub services: BTreeSet<String>,
-    /// Files in the project's directory, and what is written into them.
-    pub files: BTreeMap<String, Digest>,
+    /// Files in the project's directory.
+    #[serde(default)]
+    pub written: BTreeMap<String, Written>,
+}
+
+/// A file that runs wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// What was there before; none: no file.
+    pub was: Option<Digest>,
+    /// What was written, by one run after the other.
+    pub wrote: BTreeSet<Digest>,
 }
 
 impl Traces {
-    /// What several runs brought.
-    pub fn of<'i>(intents: impl IntoIterator<Item = &'i Intent>) -> Self {
+    /// What runs on top of a revision brought, the oldest first. Whoever began on top of another one is history: what
+    /// that brought was kept or undone.
+    pub fn of<'i>(intents: impl IntoIterator<Item = &'i Intent>, revision: Option<u64>) -> Self {
         let mut all = Self::default();
-        for intent in intents {
+        for intent in intents.into_iter().filter(|intent| intent.base == revision) {
             all.services.extend(intent.traces.services.iter().cloned());
-            all.files.extend(intent.traces.files.iter().map(|(path, digest)| (path.clone(), *digest)));
+            for (path, newer) in &intent.traces.written {
+                match all.written.get_mut(path) {
+                    Some(known) => known.follow(newer),
+                    None => {
+                        all.written.insert(path.clone(), newer.clone());
+                    }
+                }
+            }
         }
         all
+    }
+}
+
+impl Written {
+    /// What an earlier run had written is not what was there before.
+    fn follow(&mut self, newer: &Self) {
+        if !newer.was.is_some_and(|was| self.wrote.contains(&was)) {
+            self.was = newer.was;
+        }
+        self.wrote.extend(newer.wrote.iter().copied());
     }
 }
 

@@ -169,6 +169,10 @@ pub struct Placed {
     pub fingerprint: Digest,
     /// The ids of its containers.
     pub containers: Vec<String>,
+    /// Whether it is a task, which has done its work when it has ended well: others wait for its end, or it had ended by
+    /// itself when the revision was reached. Any other service that has ended was stopped.
+    #[serde(default)]
+    pub task: bool,
 }
 
 mod content {

@@ -111,6 +111,8 @@ pub struct Desired {
     pub files: BTreeMap<String, SpecFile>,
     /// Configured services that no service of the compose file stands for.
     pub unnamed: Vec<String>,
+    /// Whether it is the base revision again: then files that somebody had edited are edited again in the end.
+    pub back: bool,
 }
 
 /// What one service of the compose file should be.
@@ -128,6 +130,13 @@ pub struct DesiredService {
     pub gate: Gate,
     /// What the CLI understood.
     pub model: ServiceModel,
+}
+
+impl DesiredService {
+    /// Whether others wait for its end.
+    pub fn is_awaited(&self) -> bool {
+        self.gate.test == Test::Completed
+    }
 }
 
 /// Brings model, images and wishes together. `images` is by our service's name.
@@ -162,7 +171,7 @@ pub fn describe(
     }
     let unnamed = wishes.services.keys().filter(|name| !named.contains(*name)).cloned().collect();
     let (project, directory) = (wishes.project.clone(), wishes.directory.clone());
-    Desired { project, directory, services, files, unnamed }
+    Desired { project, directory, services, files, unnamed, back: false }
 }
 
 fn completed_services(model: &Model) -> BTreeSet<&str> {

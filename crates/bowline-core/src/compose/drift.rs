@@ -23,7 +23,7 @@ pub fn find(observed: &Observed, revision: &Revision) -> Vec<Drift> {
         for id in &placed.containers {
             match observed.containers.iter().find(|container| container.id == *id) {
                 None => note(name, format!("container {} is gone", short(id))),
-                Some(container) if !container.is_in_place() => note(name, trouble(container)),
+                Some(container) if !container.is_in_place(placed.task) => note(name, trouble(container)),
                 Some(_) => {}
             }
         }

@@ -88,15 +88,28 @@ pub struct Container {
 }
 
 impl Container {
-    /// Whether it does its work, as far as its process tells: running, or ended well with nothing that would start it again.
-    pub fn is_in_place(&self) -> bool {
+    /// Whether it does its work, as far as its process tells: running, or, where it is a task, ended well. The engine does
+    /// not tell a stop by hand from an end of its own; see [`Placed::task`](crate::release::Placed::task).
+    pub fn is_in_place(&self, task: bool) -> bool {
         match self.state {
             ProcessState::Running => self.check != Some(CheckStatus::Unhealthy),
-            ProcessState::Exited => {
-                self.exit_code == 0 && !matches!(self.restart.as_str(), "always" | "unless-stopped")
-            }
+            ProcessState::Exited => task && self.has_ended_well(),
             _ => false,
         }
+    }
+
+    /// Whether it has ended with exit code 0 and nothing would have started it again.
+    pub fn has_ended_well(&self) -> bool {
+        self.state == ProcessState::Exited
+            && self.exit_code == 0
+            && !matches!(self.restart.as_str(), "always" | "unless-stopped")
+    }
+
+    /// Whether it is called as Compose calls a new container until the old one is gone: twelve hex digits of the old
+    /// one's id before its name.
+    pub fn has_passing_name(&self) -> bool {
+        let (head, rest) = self.name.split_at_checked(12).unwrap_or_default();
+        rest.starts_with('_') && head.chars().all(|c| c.is_ascii_hexdigit())
     }
 }
 
@@ -138,5 +151,30 @@ impl Observed {
     /// The containers of one service that Compose made for `up`, in the order of their numbers.
     pub fn containers_of(&self, service: &str) -> impl Iterator<Item = &Container> {
         self.containers.iter().filter(move |container| container.service == service && !container.one_off)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A running container of the service `users`.
+    pub(in crate::compose) fn container(name: &str) -> Container {
+        let id = Digest::of(b"image").to_string();
+        let container = serde_json::json!({
+            "id": "c1", "name": name, "service": "users", "number": 1, "one_off": false, "image": id,
+            "state": "running", "exit_code": 0, "oom_killed": false, "error": "", "restarts": 0,
+            "started_at": "", "config_hash": "", "working_dir": "", "config_files": [], "ports": [],
+            "addresses": [], "restart": "no",
+        });
+        serde_json::from_value(container).unwrap()
+    }
+
+    #[test]
+    fn passing_names_are_told_from_names() {
+        assert!(container("463d14547851_tiny-users-1").has_passing_name());
+        for name in ["tiny-users-1", "463d14547851", "463d1454785g_x", "", "\u{e9}63d14547851_x"] {
+            assert!(!container(name).has_passing_name(), "{name}");
+        }
     }
 }

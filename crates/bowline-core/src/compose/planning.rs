@@ -1,5 +1,7 @@
 //! From what is to what should be, on a Docker host.
 
+pub mod file;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use crate::compose::model::Condition;
 use crate::compose::observed::{Container, Observed};
 use crate::digest::Digest;
 use crate::image::ImageId;
-use crate::journal::Traces;
+use crate::journal::{Traces, Written};
 use crate::plan::{Plan, PlanError, Precondition, Step, StepId};
 
 /// What can be done on a Docker host.
@@ -37,6 +39,9 @@ pub enum Action {
         /// counts, not only what it should hold.
         #[serde(skip_serializing_if = "BTreeSet::is_empty")]
         stale: BTreeSet<String>,
+        /// Files that were kept when a run that did not end well replaced them: they are put back into their places.
+        #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+        restored: BTreeSet<String>,
     },
     /// Give an image names.
     Name {
@@ -55,7 +60,7 @@ pub enum Action {
         /// How many.
         replicas: u32,
     },
-    /// Stop and remove containers.
+    /// Stop and remove containers: all of a service, or some.
     Remove {
         /// Their ids.
         containers: BTreeSet<String>,
@@ -89,7 +94,7 @@ const SHORT_TIMEOUT: Duration = Duration::from_secs(60);
 pub fn plan(observed: &Observed, desired: &Desired) -> Result<Plan<Action>, PlanError> {
     let mut steps = pulls(observed, desired);
     let pulled: BTreeSet<StepId> = ids(&steps);
-    steps.extend(write_files(observed, desired, &pulled));
+    steps.extend(file::write(observed, desired, &pulled));
     let written = ids(&steps);
     steps.extend(names(observed, desired, &written));
     let prepared = ids(&steps);
@@ -101,7 +106,13 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Result<Plan<Action>, Plan
     let gone = removals(observed, desired, &mut changes, &prepared);
     steps.extend(changes);
     steps.extend(gone);
+    let all = ids(&steps);
+    steps.extend(file::restore(observed, desired, &all));
     Plan::order(observed.revision.as_ref().map(|revision| revision.number), steps)
+}
+
+fn ids_of(containers: &[&Container]) -> BTreeSet<String> {
+    containers.iter().map(|container| container.id.clone()).collect()
 }
 
 fn ids(steps: &[Step<Action>]) -> BTreeSet<StepId> {
@@ -148,45 +159,7 @@ fn pulls(observed: &Observed, desired: &Desired) -> Vec<Step<Action>> {
     steps.into_values().collect()
 }
 
-fn write_files(observed: &Observed, desired: &Desired, after: &BTreeSet<StepId>) -> Option<Step<Action>> {
-    let files: BTreeMap<String, Digest> = desired
-        .files
-        .iter()
-        .map(|(path, file)| (path.clone(), file.digest()))
-        .filter(|(path, digest)| observed.files.get(path) != Some(digest))
-        .collect();
-    let stale = stale_files(observed, desired);
-    if files.is_empty() && stale.is_empty() {
-        return None;
-    }
-    let written_before = observed.revision.as_ref().map(|revision| &revision.files);
-    let edited = files
-        .keys()
-        .filter(|path| {
-            observed.files.get(*path).is_some_and(|there| {
-                written_before.is_none_or(|before| before.get(*path).is_none_or(|known| known != there))
-            })
-        })
-        .cloned()
-        .collect();
-    let action = Action::WriteFiles { files, edited, stale };
-    Some(simple("write", "files", action, after.clone(), SHORT_TIMEOUT))
-}
-
-/// Files that a release, or a run that did not end, brought, and that nobody has edited since. What was found when the
-/// project was adopted is the user's.
-fn stale_files(observed: &Observed, desired: &Desired) -> BTreeSet<String> {
-    let revision = observed.revision.as_ref().filter(|revision| revision.release.is_some());
-    let brought = revision.into_iter().flat_map(|revision| &revision.files).chain(&observed.traces.files);
-    brought
-        .filter(|(path, digest)| {
-            !desired.files.contains_key(*path) && observed.files.get(*path) == Some(*digest)
-        })
-        .map(|(path, _)| path.clone())
-        .collect()
-}
-
-/// What carrying out a plan brings that is not there yet: written down before it begins, so that it can be taken away.
+/// What carrying out a plan brings and replaces: written down before it begins, so that it can be undone.
 pub fn traces(observed: &Observed, plan: &Plan<Action>) -> Traces {
     let mut traces = Traces::default();
     for step in &plan.steps {
@@ -197,8 +170,11 @@ pub fn traces(observed: &Observed, plan: &Plan<Action>) -> Traces {
                 traces.services.insert(step.subject.clone());
             }
             Action::WriteFiles { files, .. } => {
-                let new = files.iter().filter(|(path, _)| !observed.files.contains_key(*path));
-                traces.files.extend(new.map(|(path, digest)| (path.clone(), *digest)));
+                let written = |(path, digest): (&String, &Digest)| {
+                    let was = observed.files.get(path).copied();
+                    (path.clone(), Written { was, wrote: BTreeSet::from([*digest]) })
+                };
+                traces.written.extend(files.iter().map(written));
             }
             _ => {}
         }
@@ -243,16 +219,38 @@ fn change(
     name: &str,
     service: &DesiredService,
     prepared: &BTreeSet<StepId>,
-) -> Option<Step<Action>> {
-    let containers: Vec<&Container> = observed.containers_of(name).collect();
+) -> Vec<Step<Action>> {
+    let all: Vec<&Container> = observed.containers_of(name).collect();
     let replicas = service.model.replicas;
     if replicas == 0 {
-        let all: BTreeSet<String> = containers.iter().map(|container| container.id.clone()).collect();
-        return (!all.is_empty()).then(|| remove(name, all, prepared.clone()));
+        let all = ids_of(&all);
+        return if all.is_empty() { Vec::new() } else { vec![remove(name, all, prepared.clone())] };
     }
+    let (left, containers): (Vec<&Container>, Vec<&Container>) =
+        all.iter().copied().partition(|container| is_left_over(container, &all));
+    let mut steps = Vec::new();
+    if !left.is_empty() {
+        let expect = Precondition::Containers(ids_of(&all));
+        steps.push(Step { expect, ..remove(name, ids_of(&left), prepared.clone()) });
+    }
+    steps.extend(renew(observed, name, service, &containers, prepared));
+    steps
+}
+
+/// Replaces or starts the containers of a service, where they are not what they should be.
+fn renew(
+    observed: &Observed,
+    name: &str,
+    service: &DesiredService,
+    containers: &[&Container],
+    prepared: &BTreeSet<StepId>,
+) -> Option<Step<Action>> {
+    let replicas = service.model.replicas;
     let outdated = containers.iter().any(|container| !is_current(observed, name, service, container));
     let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
-    let in_place = containers.iter().filter(|container| container.is_in_place()).count();
+    let placed = observed.revision.as_ref().and_then(|revision| revision.services.get(name));
+    let task = service.is_awaited() || placed.is_some_and(|placed| placed.task);
+    let in_place = containers.iter().filter(|container| container.is_in_place(task)).count();
     if !containers.is_empty() && !outdated && containers.len() == wanted && in_place == wanted {
         return None;
     }
@@ -263,6 +261,7 @@ fn change(
         ("start", Action::Start { replicas })
     };
     let mut after = prepared.clone();
+    after.insert(StepId::new("remove", name));
     for on in service.model.depends_on.keys() {
         after.extend([StepId::new("recreate", on), StepId::new("start", on)]);
     }
@@ -271,11 +270,19 @@ fn change(
         subject: name.to_owned(),
         action,
         after,
-        expect: Precondition::Containers(containers.iter().map(|container| container.id.clone()).collect()),
+        expect: Precondition::Containers(ids_of(containers)),
         // What this release did not change cannot fail it.
         gate: replace.then(|| service.gate.clone()),
         timeout: REPLACE_TIMEOUT,
     })
+}
+
+/// While Compose replaces a container, old and new are both there, the new one under a passing name until the old one
+/// is gone. A Compose that is killed leaves both, and the next one would replace both at the same time, and quarrel
+/// over the name.
+fn is_left_over(container: &Container, all: &[&Container]) -> bool {
+    let twin = |other: &&Container| other.id != container.id && other.number == container.number;
+    container.has_passing_name() && all.iter().any(twin)
 }
 
 /// Whether a container is of the wanted image and was made from the wanted definition.
@@ -302,14 +309,16 @@ fn removals(
         .collect();
     let mut steps = Vec::new();
     for name in gone {
-        let containers: BTreeSet<String> =
-            observed.containers_of(name).map(|container| container.id.clone()).collect();
+        let containers = ids_of(&observed.containers_of(name).collect::<Vec<_>>());
         if !containers.is_empty() {
             steps.push(remove(name, containers, prepared.clone()));
         }
     }
     let mut late: BTreeSet<StepId> = ids(&steps);
-    let switched_off = changes.iter().filter(|step| matches!(step.action, Action::Remove { .. }));
+    let is_off = |step: &&Step<Action>| {
+        desired.services.get(&step.subject).is_some_and(|service| service.model.replicas == 0)
+    };
+    let switched_off = changes.iter().filter(is_off);
     let leaving: Vec<(StepId, String)> =
         steps.iter().chain(switched_off).map(|step| (step.id.clone(), step.subject.clone())).collect();
     for step in changes.iter_mut() {

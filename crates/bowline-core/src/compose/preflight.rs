@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::compose::desired::{DeployImage, Desired};
 use crate::compose::observed::Observed;
+use crate::compose::planning::file::kept;
 use crate::compose::planning::{Action, weak_dependencies};
 use crate::health::Test;
 use crate::image::Platform;
@@ -211,7 +212,7 @@ fn warn_of_weakness(observed: &Observed, desired: &Desired, plan: &Plan<Action>,
                 findings.warnings.push(finding(
                     path,
                     "it differs on the target from what was last deployed; it will be replaced".into(),
-                    format!("the edited one is kept there as {path}.before-bowline"),
+                    format!("the edited one is kept there as {}", kept(path)),
                 ));
             }
         }

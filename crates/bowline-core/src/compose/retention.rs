@@ -83,6 +83,7 @@ mod tests {
             released: None,
             fingerprint: Digest::of(b""),
             containers: vec![],
+            task: false,
         };
         Revision {
             number,

@@ -52,8 +52,9 @@ pub fn fold(target: &str, observed: &Observed) -> Status {
         let placed = revision.and_then(|revision| revision.services.get(name));
         // A service with no replicas was placed with no containers: nothing is missing.
         let wanted = placed.is_none_or(|placed| !placed.containers.is_empty());
-        healthy &=
-            containers.iter().all(|container| container.is_in_place()) && (!containers.is_empty() || !wanted);
+        let task = placed.is_some_and(|placed| placed.task);
+        healthy &= containers.iter().all(|container| container.is_in_place(task))
+            && (!containers.is_empty() || !wanted);
         let released = placed.and_then(|placed| placed.released.as_ref());
         let digest = released
             .map(|id| id.manifest)
@@ -63,7 +64,7 @@ pub fn fold(target: &str, observed: &Observed) -> Status {
             name: name.to_owned(),
             version: released.and_then(|_| revision.and_then(|revision| revision.release.clone())),
             digest,
-            state: words(&containers, wanted),
+            state: words(&containers, wanted, task),
             since: containers.iter().map(|container| container.started_at.clone()).max(),
         });
     }
@@ -77,15 +78,15 @@ pub fn fold(target: &str, observed: &Observed) -> Status {
     }
 }
 
-fn words(containers: &[&Container], wanted: bool) -> String {
-    let worst = containers.iter().min_by_key(|container| container.is_in_place());
+fn words(containers: &[&Container], wanted: bool, task: bool) -> String {
+    let worst = containers.iter().min_by_key(|container| container.is_in_place(task));
     let Some(container) = worst else { return if wanted { "absent".into() } else { "switched off".into() } };
     let state = match (container.state, container.check) {
         (ProcessState::Running, Some(CheckStatus::Healthy)) => "healthy".into(),
         (ProcessState::Running, Some(CheckStatus::Unhealthy)) => "unhealthy".into(),
         (ProcessState::Running, Some(CheckStatus::Starting)) => "starting".into(),
         (ProcessState::Running, None) => "running".into(),
-        (ProcessState::Exited, _) if container.is_in_place() => "completed".into(),
+        (ProcessState::Exited, _) if container.is_in_place(task) => "completed".into(),
         (ProcessState::Exited, _) => format!("exited ({})", container.exit_code),
         (ProcessState::Restarting, _) => format!("restarting ({})", container.exit_code),
         (ProcessState::Created, _) => "created".into(),
@@ -93,4 +94,69 @@ fn words(containers: &[&Container], wanted: bool) -> String {
         (ProcessState::Removing | ProcessState::Dead, _) => "being removed".into(),
     };
     if containers.len() > 1 { format!("{state} ×{}", containers.len()) } else { state }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::compose::drift;
+    use crate::compose::observed::tests::container;
+    use crate::digest::Digest;
+    use crate::event::RunId;
+    use crate::release::{Placed, Revision};
+
+    fn revision(task: bool) -> Revision {
+        let placed = Placed {
+            image: Digest::of(b"image"),
+            image_name: "users".into(),
+            released: None,
+            fingerprint: Digest::of(b""),
+            containers: vec!["c1".into()],
+            task,
+        };
+        Revision {
+            number: 1,
+            release: Some("v1.0.0".into()),
+            verb: "deploy".into(),
+            at: "2026-11-22T10:00:00Z".parse().unwrap(),
+            run: RunId::from("r".to_owned()),
+            by: "t".into(),
+            spec: Digest::of(b""),
+            files: BTreeMap::new(),
+            images: BTreeMap::new(),
+            services: BTreeMap::from([("users".into(), placed)]),
+            milliseconds: 0,
+        }
+    }
+
+    #[test]
+    fn only_a_task_completes_and_everything_else_that_ended_is_down() {
+        use ProcessState::{Exited, Running};
+        for (task, state, exit_code, restart, expected) in [
+            (true, Exited, 0, "no", "completed"),
+            (true, Exited, 0, "on-failure", "completed"),
+            (true, Exited, 1, "no", "exited (1)"),
+            (true, Exited, 0, "always", "exited (0)"),
+            (true, Running, 0, "no", "running"),
+            (false, Running, 0, "no", "running"),
+            (false, Exited, 0, "no", "exited (0)"),
+            (false, Exited, 0, "on-failure", "exited (0)"),
+            (false, Exited, 143, "unless-stopped", "exited (143)"),
+        ] {
+            let restart = restart.to_owned();
+            let container = Container { state, exit_code, restart, ..container("app-users-1") };
+            let revision = revision(task);
+            let observed = Observed {
+                containers: vec![container],
+                revision: Some(revision.clone()),
+                ..Default::default()
+            };
+            let status = fold("box", &observed);
+            let up = matches!(expected, "completed" | "running");
+            assert_eq!((status.services[0].state.as_str(), status.healthy), (expected, up));
+            assert_eq!(drift::find(&observed, &revision).is_empty(), up, "{expected}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use bowline_core::compose::planning::{Action, plan};
 use bowline_core::plan::Plan;
 
-use crate::simulation::{SimRelease, World, desired};
+use crate::simulation::{Moment, SimRelease, World, desired};
 
 fn release(images: [u8; 3], definitions: [u8; 3]) -> SimRelease {
     SimRelease { images, definitions }
@@ -125,4 +125,56 @@ fn a_port_that_goes_to_whom_its_holder_depends_on_makes_no_circle() {
     recreate:db
     recreate:extra
     ");
+}
+
+/// A world in which Compose was killed while it replaced `web` for a release of this image.
+fn killed_while_replacing(moment: Moment) -> World {
+    let mut world = World::default();
+    world.deploy(&release([0, 0, 0], [0, 0, 0]), None);
+    // The journal's page, the pull, the name.
+    world.deploy(&release([0, 0, 1], [0, 0, 0]), Some((3, moment)));
+    world
+}
+
+#[test]
+fn what_a_killed_compose_left_under_a_passing_name_is_removed_before_the_service_is_replaced() {
+    let world = killed_while_replacing(Moment::Begun);
+    let planned = plan(&world.observe(), &desired(&release([0, 0, 1], [0, 0, 0]))).unwrap();
+    insta::assert_snapshot!(waves(&planned), @r"
+    remove:web
+    recreate:web
+    ");
+    let expected = |step: &bowline_core::plan::Step<Action>| match &step.expect {
+        bowline_core::plan::Precondition::Containers(ids) => ids.len(),
+        bowline_core::plan::Precondition::Nothing => 0,
+    };
+    assert_eq!(planned.steps.iter().map(expected).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[test]
+fn going_back_from_a_killed_compose_leaves_alone_what_it_had_not_replaced_yet() {
+    let world = killed_while_replacing(Moment::Begun);
+    insta::assert_snapshot!(waves(&plan(&world.observe(), &desired(&release([0, 0, 0], [0, 0, 0]))).unwrap()), @r"
+    name:web
+    remove:web
+    ");
+}
+
+#[test]
+fn a_passing_name_that_nobody_else_wants_is_no_obstacle() {
+    let world = killed_while_replacing(Moment::Halfway);
+    insta::assert_snapshot!(waves(&plan(&world.observe(), &desired(&release([0, 0, 1], [0, 0, 0]))).unwrap()), @"recreate:web");
+}
+
+#[test]
+fn a_service_that_somebody_stopped_is_started_and_a_task_that_ended_is_not() {
+    let mut world = World::default();
+    world.deploy(&release([0, 0, 0], [0, 0, 0]), None);
+    let mut observed = world.observe();
+    for container in observed.containers.iter_mut().filter(|container| container.service != "db") {
+        container.state = bowline_core::health::ProcessState::Exited;
+        container.restart = "no".into();
+    }
+    observed.revision.as_mut().unwrap().services.get_mut("api").unwrap().task = true;
+    insta::assert_snapshot!(waves(&plan(&observed, &desired(&release([0, 0, 0], [0, 0, 0]))).unwrap()), @"start:web");
 }

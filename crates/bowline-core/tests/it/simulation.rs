@@ -9,17 +9,25 @@ use bowline_core::compose::desired::{DeployImage, Desired, ServiceWish, Wishes, 
 use bowline_core::compose::model::Model;
 use bowline_core::compose::observed::{Container, HostImage, Observed};
 use bowline_core::compose::placement::place;
+use bowline_core::compose::planning::file::kept;
 use bowline_core::compose::planning::{Action, NamedImage, plan, traces};
 use bowline_core::digest::Digest;
 use bowline_core::event::RunId;
 use bowline_core::health::{Cause, CheckStatus, ProcessState, Sighting};
 use bowline_core::image::{ImageId, Platform};
-use bowline_core::journal::Traces;
+use bowline_core::journal::{Intent, Traces};
 use bowline_core::plan::{Precondition, Step};
 use bowline_core::release::{Revision, Spec, SpecFile};
 use bowline_core::rollout::{Command, Input, Rollout, Verdict};
 
 pub const SERVICES: [&str; 3] = ["db", "api", "web"];
+
+/// The file that some releases have.
+const EXTRA: &str = "extra.conf";
+
+fn users_file() -> Digest {
+    Digest::of(b"the user's")
+}
 
 /// The version of every image that never comes up.
 pub const BROKEN: u8 = 9;
@@ -42,6 +50,7 @@ impl SimRelease {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     Before,
+    Begun,
     Halfway,
     After,
 }
@@ -58,7 +67,7 @@ pub struct World {
     pub revisions: Vec<(Revision, SimRelease)>,
     pub journal: bool,
     /// What runs that have not ended wrote into the journal.
-    traces: Vec<Traces>,
+    intents: Vec<Intent>,
     pub effects: usize,
 }
 
@@ -79,7 +88,23 @@ fn image_of(service: usize, version: u8) -> ImageId {
     }
 }
 
+/// A release's images, by our services' names.
+pub fn images(release: &SimRelease) -> BTreeMap<String, DeployImage> {
+    let image = |(index, name): (usize, &&str)| {
+        let version = release.images[index];
+        let keep = format!("docker.io/reg/app:{name}_v{version}");
+        let id = image_of(index, version);
+        ((*name).to_owned(), DeployImage::Released { id, size: None, keep, healthcheck: false })
+    };
+    SERVICES.iter().enumerate().map(image).collect()
+}
+
 pub fn desired(release: &SimRelease) -> Desired {
+    desired_of(release, &images(release))
+}
+
+/// A release's files with these images.
+pub fn desired_of(release: &SimRelease, images: &BTreeMap<String, DeployImage>) -> Desired {
     let mut services = serde_json::Map::new();
     for (index, name) in SERVICES.iter().enumerate() {
         let mut service = serde_json::json!({
@@ -97,20 +122,11 @@ pub fn desired(release: &SimRelease) -> Desired {
         services.insert("extra".to_owned(), extra);
     }
     let model = Model::parse(serde_json::json!({ "services": services }), "", "").unwrap();
-    let images = SERVICES
-        .iter()
-        .enumerate()
-        .map(|(index, name)| {
-            let version = release.images[index];
-            let keep = format!("docker.io/reg/app:{name}_v{version}");
-            let id = image_of(index, version);
-            ((*name).to_owned(), DeployImage::Released { id, size: None, keep, healthcheck: false })
-        })
-        .collect();
     let content = format!("{:?}", release.definitions).into_bytes();
     let mut files = BTreeMap::from([("compose.yaml".to_owned(), SpecFile { executable: false, content })]);
     if release.has_extra() {
-        files.insert("extra.conf".to_owned(), SpecFile { executable: false, content: b"x".to_vec() });
+        let content = format!("extra {}", release.definitions[1]).into_bytes();
+        files.insert(EXTRA.to_owned(), SpecFile { executable: false, content });
     }
     let wish = |name: &&str| {
         let images = vec![format!("app-{name}").parse().unwrap()];
@@ -124,10 +140,19 @@ pub fn desired(release: &SimRelease) -> Desired {
         restarts: 3,
         settle: Duration::from_secs(5),
     };
-    describe(&model, &images, &Spec { files }, None, &wishes)
+    describe(&model, images, &Spec { files }, None, &wishes)
 }
 
 impl World {
+    /// A world in whose directory somebody keeps a file of the name that some releases bring.
+    pub fn with_users_file() -> Self {
+        Self { files: BTreeMap::from([(EXTRA.to_owned(), users_file())]), ..Self::default() }
+    }
+
+    fn newest(&self) -> Option<u64> {
+        self.revisions.last().map(|(revision, _)| revision.number)
+    }
+
     pub fn observe(&self) -> Observed {
         let image = |(id, names): (&Digest, &BTreeSet<String>)| HostImage {
             id: *id,
@@ -141,10 +166,7 @@ impl World {
             images: self.images.iter().map(image).collect(),
             files: self.files.clone(),
             revision: self.revisions.last().map(|(revision, _)| revision.clone()),
-            traces: Traces {
-                services: self.traces.iter().flat_map(|traces| traces.services.clone()).collect(),
-                files: self.traces.iter().flat_map(|traces| traces.files.clone()).collect(),
-            },
+            traces: Traces::of(&self.intents, self.newest()),
             ..Default::default()
         }
     }
@@ -159,7 +181,7 @@ impl World {
         self.effects += 1;
         match cut {
             Some(Moment::Before) => {}
-            Some(Moment::Halfway) => half(self),
+            Some(Moment::Begun | Moment::Halfway) => half(self),
             Some(Moment::After) => whole(self),
             None => {
                 whole(self);
@@ -169,7 +191,8 @@ impl World {
         false
     }
 
-    fn create(&mut self, service: &str, desired: &Desired) {
+    /// Makes a container, which is not started yet where it has a passing name.
+    fn create(&mut self, service: &str, desired: &Desired, passing: Option<&str>) {
         self.next_id += 1;
         let wanted = &desired.services[service];
         let image = self
@@ -178,18 +201,19 @@ impl World {
             .find(|(_, names)| names.contains(&wanted.image_name))
             .map(|(id, _)| *id)
             .expect("compose finds the image by its name");
-        let id = format!("c{}", self.next_id);
+        let id = format!("{:012x}", self.next_id);
+        let name = format!("app-{service}-1");
         // Compose reads the file that lies there, whatever the plan says.
         let file = self.files["compose.yaml"];
         self.made.insert(id.clone(), (service.to_owned(), image, file));
         self.containers.push(Container {
             id,
-            name: format!("app-{service}-1"),
+            name: passing.map_or(name.clone(), |old| format!("{old}_{name}")),
             service: service.to_owned(),
             number: 1,
             one_off: false,
             image,
-            state: ProcessState::Running,
+            state: if passing.is_some() { ProcessState::Created } else { ProcessState::Running },
             exit_code: 0,
             oom_killed: false,
             error: String::new(),
@@ -238,19 +262,40 @@ impl World {
                 };
                 self.effect(cut, |world| give(world, 1), |world| give(world, usize::MAX))
             }
-            Action::WriteFiles { files, stale, .. } => {
-                let files = files.clone();
-                let write = |world: &mut Self| world.files.extend(files.clone());
-                self.effect(cut, write, |world| {
-                    write(world);
+            Action::WriteFiles { files, edited, stale, restored } => {
+                let begin = |world: &mut Self| {
+                    for path in edited {
+                        world.files.insert(kept(path), world.files[path]);
+                    }
+                    if cut != Some(Moment::Begun) {
+                        world.files.extend(files.clone());
+                    }
+                };
+                self.effect(cut, begin, |world| {
+                    begin(world);
                     world.files.retain(|path, _| !stale.contains(path));
+                    for path in restored {
+                        let file = world.files.remove(&kept(path)).expect("what is put back was kept");
+                        world.files.insert(path.clone(), file);
+                    }
                 })
             }
             Action::Recreate { .. } => {
-                let remove = |world: &mut Self| world.containers.retain(|c| c.service != service);
-                self.effect(cut, remove, |world| {
+                let old: Vec<String> =
+                    self.containers.iter().filter(|c| c.service == service).map(|c| c.id.clone()).collect();
+                assert!(old.len() < 2, "compose replaces both at the same time: they quarrel over the name");
+                let passing = old.first().map(String::as_str).filter(|_| cut != Some(Moment::After));
+                let remove = |world: &mut Self| world.containers.retain(|c| !old.contains(&c.id));
+                // As Compose does it: the new one beside the old one, the old one away, the new one gets its name.
+                let half = |world: &mut Self| {
+                    world.create(&service, desired, passing);
+                    if cut == Some(Moment::Halfway) {
+                        remove(world);
+                    }
+                };
+                self.effect(cut, half, |world| {
                     remove(world);
-                    world.create(&service, desired);
+                    world.create(&service, desired, None);
                 })
             }
             Action::Start { .. } => self.effect(
@@ -282,6 +327,7 @@ impl World {
                 } else {
                     container.check = Some(CheckStatus::Healthy);
                 }
+                assert!(!container.has_passing_name(), "{container:?}");
                 Sighting {
                     container: container.id.clone(),
                     state: container.state,
@@ -300,8 +346,13 @@ impl World {
     }
 
     /// Drives one plan. `None`: the power went.
-    fn roll(&mut self, release: &SimRelease, cut: &mut Option<(usize, Moment)>) -> Option<(Verdict, usize)> {
-        let desired = desired(release);
+    fn roll(
+        &mut self,
+        release: &SimRelease,
+        back: bool,
+        cut: &mut Option<(usize, Moment)>,
+    ) -> Option<(Verdict, usize)> {
+        let desired = Desired { back, ..desired(release) };
         let plan = plan(&self.observe(), &desired).unwrap();
         let actions = plan.steps.len();
         let mut rollout = Rollout::new(&plan);
@@ -335,7 +386,7 @@ impl World {
 
     fn commit(&mut self, release: &SimRelease) {
         let desired = desired(release);
-        let placement = place(&desired, &BTreeMap::new(), &self.containers, None, &BTreeSet::new());
+        let placement = place(&desired, &images(release), &self.containers, None);
         let revision = Revision {
             number: self.revisions.len() as u64 + 1,
             release: Some("v1.0.0-abcdef1".into()),
@@ -344,8 +395,8 @@ impl World {
             run: RunId::from("r".to_owned()),
             by: "t".into(),
             spec: Digest::of(b""),
-            files: self.files.clone(),
-            images: BTreeMap::new(),
+            files: placement.files,
+            images: placement.images,
             services: placement.services,
             milliseconds: 0,
         };
@@ -354,16 +405,24 @@ impl World {
 
     fn clear_journal(&mut self) {
         self.journal = false;
-        self.traces.clear();
+        self.intents.clear();
     }
 
     /// `bowline deploy`: all of it, or cut off at an effect.
     pub fn deploy(&mut self, release: &SimRelease, mut cut: Option<(usize, Moment)>) -> End {
         let observed = self.observe();
-        let intent = traces(&observed, &plan(&observed, &desired(release)).unwrap());
+        let intent = Intent {
+            run: RunId::from("r".to_owned()),
+            verb: "deploy".into(),
+            by: "t".into(),
+            at: "2026-11-22T10:00:00Z".parse().unwrap(),
+            base: self.newest(),
+            to: None,
+            traces: traces(&observed, &plan(&observed, &desired(release)).unwrap()),
+        };
         let begin = |world: &mut Self| {
             world.journal = true;
-            world.traces.push(intent);
+            world.intents.push(intent);
         };
         match take_cut(&mut cut) {
             Some(Moment::Before) => return End::CutOff,
@@ -373,7 +432,7 @@ impl World {
             }
             None => begin(self),
         }
-        let Some((verdict, actions)) = self.roll(release, &mut cut) else { return End::CutOff };
+        let Some((verdict, actions)) = self.roll(release, false, &mut cut) else { return End::CutOff };
         if verdict == Verdict::Done {
             match take_cut(&mut cut) {
                 Some(Moment::Before) => return End::CutOff,
@@ -390,7 +449,7 @@ impl World {
             self.clear_journal();
             return End::Stranded;
         };
-        match self.roll(&base, &mut cut) {
+        match self.roll(&base, true, &mut cut) {
             None => End::CutOff,
             Some((Verdict::Done, _)) => {
                 // The base stands again, in other containers: a revision of its own says in which.
@@ -423,10 +482,21 @@ impl World {
         }
         let files = desired(release).files;
         let files: BTreeMap<String, Digest> = files.into_iter().map(|(p, file)| (p, file.digest())).collect();
-        if self.files != files {
-            return Err(Cause::new("the files are another release's"));
+        let is_users = |path: &str, file: &Digest| path.starts_with(EXTRA) && *file == users_file();
+        let mut there = self.files.clone();
+        there.retain(|path, file| !is_users(path, file));
+        if there != files {
+            return Err(Cause::new(format!("the files are another release's: {there:?}, not {files:?}")));
         }
         Ok(())
+    }
+
+    /// Whether the file that somebody keeps is in its place; where a release that was reached had one of that name, beside
+    /// it.
+    pub fn keeps_users_file(&self) -> bool {
+        let is = |path: &str| self.files.get(path) == Some(&users_file());
+        let replaced = self.revisions.iter().any(|(_, release)| release.has_extra());
+        is(EXTRA) != is(&kept(EXTRA)) && (replaced || is(EXTRA))
     }
 }
 

@@ -19,7 +19,9 @@ fn maybe_broken() -> impl Strategy<Value = SimRelease> {
 }
 
 fn cut() -> impl Strategy<Value = (usize, Moment)> {
-    (0usize..14, prop_oneof![Just(Moment::Before), Just(Moment::Halfway), Just(Moment::After)])
+    let moment =
+        prop_oneof![Just(Moment::Before), Just(Moment::Begun), Just(Moment::Halfway), Just(Moment::After)];
+    (0usize..14, moment)
 }
 
 proptest! {
@@ -32,7 +34,7 @@ proptest! {
         tries in prop::collection::vec((maybe_broken(), cut()), 1..5),
         last in maybe_broken(),
     ) {
-        let mut world = World::default();
+        let mut world = World::with_users_file();
         prop_assert!(matches!(world.deploy(&first, None), End::Done { .. }), "the first deploy works");
         for (release, cut) in &tries {
             world.deploy(release, Some(*cut));
@@ -44,6 +46,7 @@ proptest! {
             other => return Err(TestCaseError::fail(format!("{other:?}"))),
         };
         prop_assert_eq!(world.runs_exactly(wanted), Ok(()));
+        prop_assert!(world.keeps_users_file(), "{:?}", world);
         prop_assert!(!world.journal);
     }
 

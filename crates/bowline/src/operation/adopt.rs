@@ -14,6 +14,7 @@ use bowline_compose::lease::{Authority, Lease};
 use bowline_compose::observation::Observation;
 use bowline_core::compose::desired::{DeployImage, Desired};
 use bowline_core::compose::observed::Container;
+use bowline_core::compose::placement::have_ended;
 use bowline_core::digest::Digest;
 use bowline_core::event::RunId;
 use bowline_core::reference::{Reference, Repository};
@@ -117,7 +118,14 @@ async fn adopt_under(
     let mut notes = Vec::new();
     let today = todays_spec(config, &mut notes).await?;
     let spec = found_spec(host, config, target, place, &today).await?;
-    let mut goal = Goal { release: None, spec, images: BTreeMap::new(), verb: "adopt".into(), by: whoever() };
+    let mut goal = Goal {
+        release: None,
+        revision: None,
+        spec,
+        images: BTreeMap::new(),
+        verb: "adopt".into(),
+        by: whoever(),
+    };
     // Which services are ours decides which images they run, and these are part of what they are.
     let ours = prepare(host, target, &goal).await?.desired;
     goal.images = images(host, &look, &ours, &mut notes);
@@ -292,7 +300,9 @@ fn revision(
             false => Digest::of(format!("not known: {}", containers.join(" ")).as_bytes()),
         };
         let image_name = service.image_name.clone();
-        services.insert(name.clone(), Placed { image, image_name, released: None, fingerprint, containers });
+        let task = service.is_awaited() || have_ended(&own);
+        let placed = Placed { image, image_name, released: None, fingerprint, containers, task };
+        services.insert(name.clone(), placed);
     }
     Revision {
         number: 0,

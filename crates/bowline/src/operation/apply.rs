@@ -9,6 +9,7 @@ use bowline_compose::lease::Authority;
 use bowline_compose::project::{Fault, Project, ProjectError, Recreate, Up};
 use bowline_core::compose::desired::Desired;
 use bowline_core::compose::observed::Container;
+use bowline_core::compose::planning::file::KEPT;
 use bowline_core::compose::planning::{Action, NamedImage};
 use bowline_core::health::{Cause, Test};
 use bowline_core::plan::{Precondition, Step, StepId};
@@ -18,9 +19,6 @@ use bowline_oci::credential::{self, Credentials};
 
 use super::host::Host;
 use crate::ui::Ui;
-
-/// Under which ending an edited file is kept before it is replaced.
-const KEPT: &str = "before-bowline";
 
 /// Where the target pulls a release's images from.
 #[derive(Clone)]
@@ -77,7 +75,7 @@ impl Applier {
                 let reference = name.parse::<Reference>().map_err(|error| Cause::new(error.to_string()))?;
                 self.pull(&reference, &reference.familiar()).await
             }
-            Action::WriteFiles { files, edited, stale } => {
+            Action::WriteFiles { files, edited, stale, restored } => {
                 let content: BTreeMap<String, SpecFile> = files
                     .keys()
                     .filter_map(|path| Some((path.clone(), self.desired.files.get(path)?.clone())))
@@ -86,7 +84,9 @@ impl Applier {
                 let write = directory.write(self.authority(), &content, edited, KEPT).await;
                 write.map_err(|error| Cause::new(chain(&error)))?;
                 let remove = directory.remove(self.authority(), stale).await;
-                remove.map_err(|error| Cause::new(chain(&error)))
+                remove.map_err(|error| Cause::new(chain(&error)))?;
+                let restore = directory.restore(self.authority(), restored, KEPT).await;
+                restore.map_err(|error| Cause::new(chain(&error)))
             }
             Action::Name { image, names } => self.name(image, names).await,
             Action::Remove { containers } => {
@@ -170,10 +170,6 @@ impl Applier {
         let mut outcomes = Vec::new();
         let mut agreed = Vec::new();
         for (step, check) in steps.iter().zip(self.check_preconditions(steps).await) {
-            let check = match check {
-                Ok(()) => self.clear_passing(step).await,
-                failed => failed,
-            };
             match check {
                 Ok(()) => agreed.push(step),
                 Err(cause) => outcomes.push((step.id.clone(), Err(cause))),
@@ -205,26 +201,6 @@ impl Applier {
             }
         }
         outcomes
-    }
-
-    /// While Compose replaces a container, old and new are both there, the new one under a passing name (`ID_NAME`). If it
-    /// is killed then, the next Compose replaces both at the same time, and they quarrel over the name: the passing one
-    /// goes first.
-    async fn clear_passing(&self, step: &Step<Action>) -> Result<(), Cause> {
-        let (Action::Recreate { replicas }, Precondition::Containers(expected)) =
-            (&step.action, &step.expect)
-        else {
-            return Ok(());
-        };
-        if expected.len() <= usize::try_from(*replicas).unwrap_or(usize::MAX) {
-            return Ok(());
-        }
-        let failed = |error: EngineError| Cause::new(chain(&error));
-        let there = self.containers(&BTreeSet::from([step.subject.clone()])).await.map_err(failed)?;
-        for container in there.iter().filter(|there| has_passing_name(&there.name)) {
-            self.writer.remove(&container.id).await.map_err(failed)?;
-        }
-        Ok(())
     }
 
     /// Compose starts what the image's name means at that moment. Another project that calls its image the same may
@@ -330,13 +306,6 @@ impl Applier {
     }
 }
 
-/// Whether a container is called as Compose calls the new one until the old one is gone: twelve hex digits of the old
-/// one's id before its name.
-fn has_passing_name(name: &str) -> bool {
-    let (head, rest) = name.split_at_checked(12).unwrap_or_default();
-    rest.starts_with('_') && head.chars().all(|c| c.is_ascii_hexdigit())
-}
-
 /// An error and its sources in one line.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -346,17 +315,4 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         next = error.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passing_names_are_told_from_names() {
-        assert!(has_passing_name("463d14547851_tiny-users-1"));
-        for name in ["tiny-users-1", "463d14547851", "463d1454785g_x", "", "\u{e9}63d14547851_x"] {
-            assert!(!has_passing_name(name), "{name}");
-        }
-    }
 }

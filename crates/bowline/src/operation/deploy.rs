@@ -130,7 +130,7 @@ impl Deployment<'_> {
         let interrupted = proposal.look.state.intents.as_slice();
         match self.execute(lease, &proposal, Phase::Rollout).await {
             Verdict::Done => {
-                self.commit(lease, goal, &proposal.prepared.desired, base.as_ref()).await?;
+                self.commit(lease, &proposal, base.as_ref()).await?;
                 self.clear_journal(lease, interrupted).await;
                 self.prune(lease, proposal.prepared.keep).await;
                 Ok(self.summary(goal, &proposal.prepared.desired, &proposal.plan, true))
@@ -235,13 +235,12 @@ impl Deployment<'_> {
 
     async fn put_back(&self, lease: &Lease, base: &Revision) -> Outcome<()> {
         let goal = Goal::of_revision(&self.host, base).await?;
-        let proposal = propose(&self.host, self.target, self.depot, &goal, &BTreeSet::new()).await?;
-        let desired = &proposal.prepared.desired;
+        let mut proposal = propose(&self.host, self.target, self.depot, &goal, &BTreeSet::new()).await?;
         match self.execute(lease, &proposal, Phase::Rollback).await {
             Verdict::Done => {
                 if !proposal.plan.is_empty() {
-                    let restored = Goal { verb: "restore".into(), ..goal };
-                    self.commit(lease, &restored, desired, Some(base)).await?;
+                    proposal.goal.verb = "restore".into();
+                    self.commit(lease, &proposal, Some(base)).await?;
                 }
                 Ok(())
             }

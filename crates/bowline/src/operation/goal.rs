@@ -21,6 +21,8 @@ use crate::error::{Failure, FailureKind, Outcome};
 pub struct Goal {
     /// The release; none for an adopted state.
     pub release: Option<String>,
+    /// The revision that it was, where it goes back to one.
+    pub revision: Option<u64>,
     /// The files it is deployed with.
     pub spec: Spec,
     /// Our images by our services' names.
@@ -55,7 +57,8 @@ impl Goal {
             )
         };
         let images = record.images.iter().map(image).collect();
-        Self { release: Some(record.tag.clone()), spec, images, verb: verb.into(), by: whoever() }
+        let release = Some(record.tag.clone());
+        Self { release, revision: None, spec, images, verb: verb.into(), by: whoever() }
     }
 
     /// What an earlier revision had.
@@ -66,6 +69,7 @@ impl Goal {
         let spec = super::ledger::read_spec(host, revision).await?;
         Ok(Self {
             release: revision.release.clone(),
+            revision: Some(revision.number),
             spec,
             images: revision.images.clone(),
             verb: "rollback".into(),

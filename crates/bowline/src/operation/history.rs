@@ -149,6 +149,7 @@ mod tests {
             released: None,
             fingerprint: Digest::of(fingerprint.as_bytes()),
             containers: vec![container.into()],
+            task: false,
         }
     }
 

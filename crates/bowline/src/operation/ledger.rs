@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bowline_compose::lease::Lease;
 use bowline_compose::state::StateError;
-use bowline_core::compose::desired::Desired;
 use bowline_core::compose::placement::{Placement, place};
 use bowline_core::compose::planning::traces;
 use bowline_core::journal::{Intent, Setback};
@@ -61,10 +60,10 @@ impl Deployment<'_> {
     pub(super) async fn commit(
         &self,
         lease: &Lease,
-        goal: &Goal,
-        desired: &Desired,
+        proposal: &Proposal,
         base: Option<&Revision>,
     ) -> Outcome<()> {
+        let goal = &proposal.goal;
         let (containers, _) = self
             .host
             .engine
@@ -72,7 +71,7 @@ impl Deployment<'_> {
             .await
             .map_err(|error| self.host.failure("looking at", &error))?;
         let Placement { services, files, images } =
-            place(desired, &goal.images, &containers, base, &self.options.only);
+            place(&proposal.prepared.desired, &goal.images, &containers, base);
         let spec = goal.spec.digest();
         let revision = Revision {
             number: base.map_or(1, |base| base.number + 1),

@@ -6,10 +6,13 @@ use bowline_compose::connection::RunError;
 use bowline_compose::directory::DirectoryError;
 use bowline_compose::observation::Observation;
 use bowline_core::compose::desired::Desired;
+use bowline_core::compose::part;
+use bowline_core::compose::planning::file::known_paths;
 use bowline_core::compose::planning::{Action, plan};
 use bowline_core::compose::preflight::{Finding, Findings, check};
 use bowline_core::image::ImageId;
 use bowline_core::plan::Plan;
+use bowline_core::release::Revision;
 
 use super::depot::Depot;
 use super::goal::{Goal, Prepared, prepare};
@@ -19,6 +22,8 @@ use crate::error::{Failure, Outcome};
 
 /// What would be done, and what it is based on.
 pub struct Proposal {
+    /// What is to be reached: with `--service`, the base revision's images for all other services.
+    pub goal: Goal,
     /// One look at the host.
     pub look: Observation,
     /// What should be.
@@ -43,25 +48,28 @@ pub async fn propose(
     let paths = goal.paths(target);
     let (mut look, mut prepared) = tokio::try_join!(host.look(&paths), prepare(host, target, goal))?;
     look_for_others(host, &mut look, &paths).await?;
-    restrict(&mut prepared.desired, &look, only)?;
-    let mut plan = plan(&look.observed, &prepared.desired)
-        .map_err(|error| Failure::invalid("ordering the services of the compose file").because(&error))?;
+    let mut goal = goal.clone();
+    let mut refusals = Vec::new();
     if !only.is_empty() {
-        leave_others(&mut plan, only);
+        let base = base_of_part(host, &look, &prepared.desired, only)?;
+        goal.images = part::mix(&prepared.desired, &goal.images, &base.images, only);
+        prepared = prepare(host, target, &goal).await?;
+        refusals = part::check(&prepared.desired, base, only);
     }
+    let base = look.observed.revision.as_ref().map(|revision| revision.number);
+    prepared.desired.back = goal.revision.is_some() && goal.revision == base;
+    let plan = plan(&look.observed, &prepared.desired)
+        .map_err(|error| Failure::invalid("ordering the services of the compose file").because(&error))?;
     let mut findings = check(&look.observed, &prepared.desired, &plan);
+    findings.refusals.extend(refusals);
     findings.refusals.extend(missing_images(depot, &plan).await?);
-    Ok(Proposal { look, prepared, plan, findings })
+    Ok(Proposal { goal, look, prepared, plan, findings })
 }
 
 /// Looks at the files, too, that earlier releases or interrupted runs brought and this goal does not have.
 async fn look_for_others(host: &Host, look: &mut Observation, paths: &BTreeSet<String>) -> Outcome<()> {
-    let known = look.observed.revision.iter().flat_map(|revision| revision.files.keys());
-    let others: BTreeSet<String> = known
-        .chain(look.observed.traces.files.keys())
-        .filter(|path| !paths.contains(*path))
-        .cloned()
-        .collect();
+    let others: BTreeSet<String> =
+        known_paths(&look.observed).into_iter().filter(|path| !paths.contains(path)).collect();
     let found = host.directory.digests(&others).await;
     look.observed.files.extend(found.map_err(|error| {
         let unreachable = matches!(error, DirectoryError::Run(RunError::Connection(_)));
@@ -96,41 +104,20 @@ async fn missing_images(depot: &Depot, plan: &Plan<Action>) -> Outcome<Vec<Findi
     Ok(found.into_iter().flatten().collect())
 }
 
-/// `--service`: what the release no longer has is not removed either.
-fn leave_others(plan: &mut Plan<Action>, only: &BTreeSet<String>) {
-    for step in &mut plan.steps {
-        if let Action::WriteFiles { stale, .. } = &mut step.action {
-            stale.clear();
-        }
-    }
-    plan.steps.retain(|step| match &step.action {
-        Action::Remove { .. } => only.contains(&step.subject),
-        Action::WriteFiles { files, .. } => !files.is_empty(),
-        _ => true,
-    });
-    let kept: BTreeSet<_> = plan.steps.iter().map(|step| step.id.clone()).collect();
-    plan.steps.iter_mut().for_each(|step| step.after.retain(|id| kept.contains(id)));
-}
-
-/// `--service`: leaves all others as the newest revision has them.
-fn restrict(desired: &mut Desired, look: &Observation, only: &BTreeSet<String>) -> Outcome<()> {
-    if only.is_empty() {
-        return Ok(());
-    }
+/// The revision whose other services stay as they are when only these are deployed.
+fn base_of_part<'l>(
+    host: &Host,
+    look: &'l Observation,
+    desired: &Desired,
+    only: &BTreeSet<String>,
+) -> Outcome<&'l Revision> {
     if let Some(unknown) = only.iter().find(|name| !desired.services.contains_key(*name)) {
         let known: Vec<&str> = desired.services.keys().map(String::as_str).collect();
         return Err(Failure::invalid(format!("the compose file has no service `{unknown}`"))
             .hint(format!("it has {}", known.join(", "))));
     }
-    let placed = look.observed.revision.as_ref().map(|revision| &revision.services);
-    for (name, service) in desired.services.iter_mut().filter(|(name, _)| !only.contains(*name)) {
-        let Some(placed) = placed.and_then(|placed| placed.get(name)) else {
-            return Err(Failure::invalid(format!("`{name}` does not run yet"))
-                .hint("deploy everything once before single services"));
-        };
-        service.fingerprint = placed.fingerprint;
-        service.image = None;
-        service.ours = None;
-    }
-    Ok(())
+    look.observed.revision.as_ref().ok_or_else(|| {
+        Failure::invalid(format!("nothing was deployed to {} yet", host.target))
+            .hint("deploy everything once before single services")
+    })
 }

@@ -37,9 +37,11 @@ pub fn describe(step: &Step<Action>) -> String {
     let (verb, rest) = match &step.action {
         Action::Pull { image } => ("pull", format!("{subject} {}", image.manifest.short())),
         Action::PullNamed { name } => ("pull", familiar(name)),
-        Action::WriteFiles { files, stale, .. } => {
+        Action::WriteFiles { files, stale, restored, .. } => {
             let removed = stale.iter().map(|path| format!("{} (removed)", printable(path)));
-            ("write", files.keys().map(|path| printable(path)).chain(removed).collect::<Vec<_>>().join(", "))
+            let restored = restored.iter().map(|path| format!("{} (put back)", printable(path)));
+            let written = files.keys().map(|path| printable(path));
+            ("write", written.chain(removed).chain(restored).collect::<Vec<_>>().join(", "))
         }
         Action::Name { image, names } => {
             let id = match image {
@@ -54,7 +56,13 @@ pub fn describe(step: &Step<Action>) -> String {
             (if first { "start" } else { "replace" }, with_replicas(&subject, *replicas))
         }
         Action::Start { replicas } => ("start", with_replicas(&subject, *replicas)),
-        Action::Remove { containers } => ("remove", format!("{subject} ({} containers)", containers.len())),
+        Action::Remove { containers } => {
+            let of = match &step.expect {
+                Precondition::Containers(all) if all.len() > containers.len() => format!(" of {}", all.len()),
+                _ => String::new(),
+            };
+            ("remove", format!("{subject} ({}{of} containers)", containers.len()))
+        }
     };
     format!("{verb:<9} {rest}")
 }

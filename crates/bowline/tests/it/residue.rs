@@ -1,5 +1,8 @@
 //! What a release brings besides images, and what is left of it when it goes.
 
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::stage::{Stage, said};
@@ -64,12 +67,63 @@ fn what_a_failed_release_brought_goes_with_it_and_a_renamed_service_keeps_its_po
 
     merge(&stage, "four", "", WEB);
     run(&stage, &["release"], 0);
-    run(&stage, &["deploy", "far", "--service", "web"], 0);
-    assert_eq!(services(&stage), ["renamed", "web"], "only the named service is touched");
+    run(&stage, &["deploy", "far", "--service", "web"], 2);
+    assert_eq!(services(&stage), ["renamed", "web"], "a part of a release that drops another service");
 
     run(&stage, &["rollback", "far", &two], 0);
     assert_eq!(services(&stage), ["extra", "web"]);
     assert!(added.exists());
+}
+
+/// What lies in the project's directory and below, by path.
+fn files(stage: &Stage) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for folder in ["", "conf/"] {
+        for entry in std::fs::read_dir(stage.project().join(folder)).unwrap().map(Result::unwrap) {
+            let name = format!("{folder}{}", entry.file_name().to_string_lossy());
+            if entry.path().is_file() {
+                found.insert(name, std::fs::read_to_string(entry.path()).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn files_that_somebody_keeps_on_the_host_are_back_after_a_release_that_failed() {
+    let Some(stage) = Stage::new("r-kept", TOML, WEB) else { return };
+    stage.repository.write("conf/first.conf", "first");
+    merge(&stage, "one", "", WEB);
+    run(&stage, &["ship", "far"], 0);
+    // One that no release had, and one that a release brought and somebody has edited since.
+    std::fs::write(stage.project().join("conf/own.conf"), "the host's own").unwrap();
+    std::fs::write(stage.project().join("conf/first.conf"), "edited").unwrap();
+    let before = files(&stage);
+    stage.repository.write("conf/own.conf", "the release's").write("conf/first.conf", "second");
+    merge(&stage, "broken", "ENV EXIT_AFTER=0.5 EXIT_CODE=3\n", WEB);
+    run(&stage, &["ship", "far"], 1);
+    assert_eq!(files(&stage), before);
+
+    // Killed in the middle: whoever comes next puts them back; twice, for the second one finds what the first one wrote.
+    for round in 0..2 {
+        let mut ship = stage.command(&["ship", "far", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(ship.stdout.take().unwrap());
+        let begun = |line: &String| line.contains("step-started") && line.contains("recreate:web");
+        assert!(said.lines().map(Result::unwrap).any(|line| begun(&line)), "{round}");
+        ship.kill().unwrap();
+        ship.wait().unwrap();
+        assert_eq!(files(&stage)["conf/own.conf"], "the release's");
+        assert_eq!(files(&stage)["conf/own.conf.before-bowline"], "the host's own");
+    }
+    run(&stage, &["rollback", "far"], 0);
+    assert_eq!(files(&stage), before);
+
+    // A release that comes up has its own; the user's is kept.
+    merge(&stage, "two", "", WEB);
+    run(&stage, &["ship", "far"], 0);
+    let after = files(&stage);
+    assert_eq!(after["conf/own.conf"], "the release's");
+    assert_eq!(after["conf/own.conf.before-bowline"], "the host's own");
 }
 
 #[test]

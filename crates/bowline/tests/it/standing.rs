@@ -11,7 +11,7 @@ use bowline_core::release::{Placed, Revision, Spec};
 use crate::stage::{Stage, TARGETS, said};
 
 const TOML: &str = "[project]\nname = \"shop\"\n\n[services.web]\nimages = [\"web:1\"]\n\nTARGETS";
-const COMPOSE: &str = "services:\n  web: {image: 'web:1', environment: {LOG: 'hello from web'}}\n  two: {image: 'web:1', restart: always}\n";
+const COMPOSE: &str = "services:\n  web: {image: 'web:1', environment: {LOG: 'hello from web'}}\n  two: {image: 'web:1', restart: always}\n  three: {image: 'web:1', restart: 'no'}\n";
 
 fn revision(number: u64, placed: &[(&str, &str)]) -> Revision {
     let place = |(service, container): &(&str, &str)| {
@@ -21,6 +21,7 @@ fn revision(number: u64, placed: &[(&str, &str)]) -> Revision {
             released: None,
             fingerprint: Digest::of(b"fingerprint"),
             containers: vec![(*container).to_owned()],
+            task: false,
         };
         ((*service).to_owned(), placed)
     };
@@ -68,7 +69,7 @@ async fn status_and_history_tell_what_runs_and_what_was_left() {
         let status = stage.json(&["status", target]);
         assert_eq!(status["release"], "v1.0.0-abcdef1");
         let states: Vec<_> = status["services"].as_array().unwrap().iter().map(|one| &one["state"]).collect();
-        assert_eq!(states, ["absent", "healthy", "healthy"], "{status}");
+        assert_eq!(states, ["absent", "healthy", "healthy", "healthy"], "{status}");
         assert!(status["running"].as_str().unwrap().starts_with("deploy to v2.0.0"), "{status}");
         assert!(status["interrupted"].is_null());
         assert_eq!(status["lock"]["verb"], "deploy");
@@ -97,8 +98,8 @@ async fn a_change_by_hand_is_seen() {
     let documents = stage.documents().await;
     let lease = Lease::take(&documents, "r1", "deploy").await.unwrap();
     let ids = |service| stage.compose(&["ps", "--quiet", "--no-trunc", service]).trim().to_owned();
-    let (web, two) = (ids("web"), ids("two"));
-    let mut left = revision(1, &[("web", &web), ("two", &two)]);
+    let (web, two, three) = (ids("web"), ids("two"), ids("three"));
+    let mut left = revision(1, &[("web", &web), ("two", &two), ("three", &three)]);
     left.files = [("compose.yaml".to_owned(), Digest::of(COMPOSE.as_bytes()))].into();
     documents.commit(lease.authority(), &left, &Spec::default()).await.unwrap();
     for target in TARGETS {
@@ -108,12 +109,18 @@ async fn a_change_by_hand_is_seen() {
     stage.compose(&["up", "--detach", "--force-recreate", "web"]);
     stage.compose(&["stop", "two"]);
     for target in TARGETS {
+        // It ended with 0, as it should when it is told to end: that does not make it a task.
+        stage.compose(&["start", "three"]);
+        stage.compose(&["stop", "three"]);
         let output = stage.bowline(&["diff", target, "--check"]);
         let (shown, _) = said(&output);
         assert_eq!(output.status.code(), Some(1));
         for text in ["was made by somebody else", "is gone", "ended with exit code", "the file was edited"] {
             assert!(shown.contains(text), "{text}: {shown}");
         }
+        assert!(shown.contains("shop-three-1 ended with exit code 0"), "{shown}");
+        let status = stage.json(&["status", target]);
+        assert_eq!(status["services"][1]["state"], "exited (0)", "{status}");
     }
 }
 

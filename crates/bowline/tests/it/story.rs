@@ -165,6 +165,8 @@ fn a_task_that_others_wait_for_must_end_well() {
         scene.merge("[minor] a task");
         scene.run(&["ship", "box"]).exits(0);
         assert_eq!(scene.containers_of("users")[0].state, "exited");
+        let status = scene.run(&["status", "box", "--check"]).exits(0);
+        assert!(status.out.contains("completed"), "{status}");
         let task = scene.containers_of("users");
         // The task ran and stays: the next release of web does not run it again.
         scene.service("web", "2", &[]);
@@ -282,9 +284,11 @@ fn a_release_comes_with_its_own_compose_file_and_one_service_can_be_deployed() {
         scene.service("users", "2", &[]);
         scene.merge("[minor] the second");
         scene.run(&["release"]).exits(0);
+        let part = ["deploy", "box", "--service", "users"];
+        scene.run(&part).exits(2).says("web: this release changes it too").says("--service web");
+        scene.run(&["plan", "box", "--service", "users"]).exits(2).says("web: this release changes it too");
         scene.runs("1", "1");
-        scene.run(&["deploy", "box", "--service", "users"]).exits(0);
-        scene.runs("1", "2");
+        scene.plain_compose_agrees();
         let which = || {
             let id = scene.containers_of("web")[0].id.clone();
             scene.host.docker(["exec", &id, "/program", "get", "http://127.0.0.1:8080/env?WHICH"])
@@ -303,5 +307,44 @@ fn a_release_comes_with_its_own_compose_file_and_one_service_can_be_deployed() {
         scene.run(&["deploy", "box", "--service", "nobody"]).exits(2).says("nobody");
         scene.runs("1", "1");
         scene.is_at_rest();
+    });
+}
+
+#[test]
+fn a_part_of_a_release_is_deployed_and_the_way_back_leads_to_just_that() {
+    everywhere("s-part", |scene| {
+        scene.merge("[minor] the first");
+        scene.run(&["release"]).exits(0);
+        scene.run(&["deploy", "box", "--service", "users"]).exits(2).says("nothing was deployed");
+        scene.run(&["deploy", "box"]).exits(0);
+        let users = COMPOSE.replace("tiny-users\n", "tiny-users\n    environment: {WHICH: second}\n");
+        scene.work.write("compose.yaml", &users);
+        scene.service("web", "2", &[]);
+        scene.service("users", "2", &[]);
+        scene.merge("[minor] the second");
+        scene.run(&["release"]).exits(0);
+        let before = scene.containers();
+        scene.run(&["deploy", "box", "--service", "users"]).exits(0);
+        scene.runs("1", "2");
+        let part = scene.containers();
+        let same = |service: &str, one: &[Container], two: &[Container]| {
+            let of = |list: &[Container]| list.iter().find(|each| each.service == service).cloned();
+            assert_eq!(of(one), of(two), "{service}");
+        };
+        same("web", &before, &part);
+        same("store", &before, &part);
+        scene.plain_compose_agrees();
+
+        scene.work.write("compose.yaml", users.replace("second", "third").replace("store:", "shop:"));
+        scene.service("web", "3", &["ENV EXIT_AFTER=0"]);
+        scene.merge("[minor] a broken one");
+        scene.run(&["ship", "box"]).exits(1);
+        scene.runs("1", "2");
+        same("store", &part, &scene.containers());
+        scene.plain_compose_agrees();
+        scene.is_at_rest();
+        scene.run(&["rollback", "box"]).exits(0);
+        scene.runs("1", "1");
+        scene.plain_compose_agrees();
     });
 }
