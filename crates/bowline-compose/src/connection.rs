@@ -55,6 +55,9 @@ impl Options {
     }
 }
 
+/// As many as one look asks questions at the same time.
+const IDLE_SOCKETS: usize = 16;
+
 /// What `ssh` says where sshd opens no further session on a connection.
 const NO_SESSION: &str = "Session open refused by peer";
 
@@ -71,6 +74,8 @@ struct Inner {
     socket: PathBuf,
     /// The engine's socket on the host.
     far_socket: PathBuf,
+    /// How many connections to the engine may stay open while they are not needed.
+    idle_sockets: usize,
     user: String,
     home: String,
     has_docker: bool,
@@ -100,6 +105,11 @@ impl Connection {
     /// The engine's socket, on this machine.
     pub fn socket(&self) -> &Path {
         &self.inner.socket
+    }
+
+    /// How many connections to the engine's socket may stay open while they are not needed.
+    pub(crate) fn idle_sockets(&self) -> usize {
+        self.inner.idle_sockets
     }
 
     /// Who we are there.
@@ -252,19 +262,21 @@ async fn open_near(options: &Options) -> Result<Near, ConnectionError> {
         return Ok(Near::There(there));
     }
     let far_socket = check(&address, &facts)?;
-    Ok(Near::Here(Connection::new(address, None, far_socket.clone(), far_socket, &facts)))
+    let sockets = Sockets { near: far_socket.clone(), far: far_socket, idle: IDLE_SOCKETS };
+    Ok(Near::Here(Connection::new(address, None, sockets, &facts)))
 }
 
 async fn open_far(address: &Address, options: &Options) -> Result<Connection, ConnectionError> {
     let (master, facts) = Master::open(address, options).await?;
     let far_socket = check(address, &facts)?;
     let master = Arc::new(master);
-    let mut socket = master.socket();
+    let (mut socket, mut idle) = (master.socket(), IDLE_SOCKETS);
     if far_socket != Path::new(probe::SOCKET) {
         socket = master.forward_socket(&far_socket.display().to_string()).await?;
     }
     if !answers(&socket).await && master.lost().is_none() && facts.docker.is_some() {
-        // sshd may forward no sockets (AllowStreamLocalForwarding no).
+        // sshd may forward no sockets (AllowStreamLocalForwarding no). A connection is a session then: there are few.
+        idle = 0;
         socket = relay::listen(&master).map_err(|error| ConnectionError::Local {
             host: address.to_string(),
             reason: error.to_string(),
@@ -273,7 +285,8 @@ async fn open_far(address: &Address, options: &Options) -> Result<Connection, Co
             return Err(ConnectionError::EngineDown { host: address.to_string(), socket: far_socket });
         }
     }
-    Ok(Connection::new(address.clone(), Some(master), socket, far_socket, &facts))
+    let sockets = Sockets { near: socket, far: far_socket, idle };
+    Ok(Connection::new(address.clone(), Some(master), sockets, &facts))
 }
 
 /// Says why the engine cannot be used, or where it is.
@@ -304,18 +317,26 @@ async fn answers(socket: &Path) -> bool {
     matches!(tokio::time::timeout(Duration::from_secs(10), ask).await, Ok(Ok(true)))
 }
 
+/// The engine's socket, here and there.
+struct Sockets {
+    near: PathBuf,
+    far: PathBuf,
+    idle: usize,
+}
+
 impl Connection {
-    fn new(
-        address: Address,
-        master: Option<Arc<Master>>,
-        socket: PathBuf,
-        far_socket: PathBuf,
-        facts: &Facts,
-    ) -> Self {
-        let (user, home) = (facts.user.clone(), facts.home.clone());
-        let (has_docker, compose) = (facts.docker.is_some(), facts.compose());
-        Self {
-            inner: Arc::new(Inner { address, master, socket, far_socket, user, home, has_docker, compose }),
-        }
+    fn new(address: Address, master: Option<Arc<Master>>, sockets: Sockets, facts: &Facts) -> Self {
+        let inner = Inner {
+            address,
+            master,
+            socket: sockets.near,
+            far_socket: sockets.far,
+            idle_sockets: sockets.idle,
+            user: facts.user.clone(),
+            home: facts.home.clone(),
+            has_docker: facts.docker.is_some(),
+            compose: facts.compose(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 }

@@ -13,7 +13,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use hyperlocal::UnixConnector;
 
 use crate::connection::{Connection, ConnectionError, RunError};
 
@@ -31,6 +34,9 @@ const ORDINARY: Duration = Duration::from_secs(30);
 const FOREVER: Duration = Duration::from_secs(30 * 86_400);
 /// The longest that bollard waits for a response to begin: above every timeout of ours, which count.
 const LONGEST: u64 = 3600;
+
+/// How long a connection that nobody needs stays open.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// Why the engine did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -158,13 +164,12 @@ impl Engine {
     pub async fn open(connection: &Connection) -> Result<Self, EngineError> {
         let what = "greet the engine";
         let host: Arc<str> = connection.address().to_string().into();
-        let socket = connection.socket().display().to_string();
         let unreachable = |source| EngineError::Unreachable {
             what: what.into(),
             host: host.to_string(),
             source: Box::new(source),
         };
-        let docker = Docker::connect_with_unix(&socket, LONGEST, API_DEFAULT_VERSION).map_err(unreachable)?;
+        let docker = connect(connection).map_err(unreachable)?;
         let engine = Self { docker: docker.clone(), connection: connection.clone(), host: Arc::clone(&host) };
         let docker = engine.ask(what, ORDINARY, docker.negotiate_version()).await?;
         Ok(Self { docker, ..engine })
@@ -233,6 +238,23 @@ impl Engine {
             EngineError::Refused { what, status, message }
         }
     }
+}
+
+/// The engine behind a socket, by connections that stay open between requests. bollard's own would open one for each, which
+/// over SSH costs a round trip more.
+fn connect(connection: &Connection) -> Result<Docker, bollard::errors::Error> {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_idle_timeout(IDLE);
+    builder.pool_max_idle_per_host(connection.idle_sockets());
+    let client = builder.build(UnixConnector);
+    let send = move |request: BollardRequest| {
+        let answer = client.request(request);
+        async move { answer.await.map_err(bollard::errors::Error::from) }
+    };
+    // In the address, hyperlocal reads the socket's path as hexadecimal.
+    let path = connection.socket().as_os_str().as_encoded_bytes();
+    let path: String = path.iter().map(|byte| format!("{byte:02x}")).collect();
+    Docker::connect_with_custom_transport(send, Some(format!("unix://{path}")), LONGEST, API_DEFAULT_VERSION)
 }
 
 /// One map entry for the engine's list filters.

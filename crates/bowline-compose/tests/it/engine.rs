@@ -1,6 +1,14 @@
-use crate::{far, near};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bowline_compose::connection::{Address, Connection, Options};
 use bowline_compose::document::{Creation, Documents, Kind};
+use bowline_compose::engine::Engine;
+use bowline_compose::lease::Lease;
 use bowline_testkit::host::Host;
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::{far, near};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_is_described_near_and_far() {
@@ -42,4 +50,33 @@ async fn a_document_that_is_there_is_given_back_whole_by_an_engine_that_was_star
     let Creation::Created(written) = first else { panic!("{first:?}") };
     let again = documents.create(Kind::Spec, "one", &"second").await.unwrap();
     assert_eq!(again, Creation::Exists(written));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_one_after_the_other_share_a_connection() {
+    let Some(host) = Host::start("e-share") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, accepted) = (folder.path().join("s"), Arc::new(AtomicUsize::new(0)));
+    let listener = UnixListener::bind(&socket).unwrap();
+    let (engine, count) = (host.docker_host().trim_start_matches("unix://").to_owned(), accepted.clone());
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            let mut far = UnixStream::connect(&engine).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+        }
+    });
+    let docker_host = Some(format!("unix://{}", socket.display()));
+    let options = Options { docker_host, ..Options::default() };
+    let connection = Connection::open(&Address::Local, &options).await.unwrap();
+    let engine = Engine::open(&connection).await.unwrap();
+    let documents = Documents::new(&engine, "chat").unwrap();
+    let before = accepted.load(Ordering::Relaxed);
+    for _ in 0..5 {
+        let lease = Lease::take(&documents, "r1", "deploy").await.unwrap();
+        lease.release().await.unwrap();
+    }
+    // Now and then the one is given back a moment too late.
+    let opened = accepted.load(Ordering::Relaxed) - before;
+    assert!(opened <= 5, "{opened} for 35 requests");
 }

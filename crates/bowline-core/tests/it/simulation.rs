@@ -280,24 +280,7 @@ impl World {
                     }
                 })
             }
-            Action::Recreate { .. } => {
-                let old: Vec<String> =
-                    self.containers.iter().filter(|c| c.service == service).map(|c| c.id.clone()).collect();
-                assert!(old.len() < 2, "compose replaces both at the same time: they quarrel over the name");
-                let passing = old.first().map(String::as_str).filter(|_| cut != Some(Moment::After));
-                let remove = |world: &mut Self| world.containers.retain(|c| !old.contains(&c.id));
-                // As Compose does it: the new one beside the old one, the old one away, the new one gets its name.
-                let half = |world: &mut Self| {
-                    world.create(&service, desired, passing);
-                    if cut == Some(Moment::Halfway) {
-                        remove(world);
-                    }
-                };
-                self.effect(cut, half, |world| {
-                    remove(world);
-                    world.create(&service, desired, None);
-                })
-            }
+            Action::Recreate { .. } => self.recreate(&service, desired, cut),
             Action::Start { .. } => self.effect(
                 cut,
                 |_| (),
@@ -313,6 +296,25 @@ impl World {
             }
             Action::PullNamed { .. } => panic!("all images are ours here"),
         }
+    }
+
+    /// As Compose does it: the new one beside the old one, the old one away, the new one gets its name.
+    fn recreate(&mut self, service: &str, desired: &Desired, cut: Option<Moment>) -> bool {
+        let own = self.containers.iter().filter(|c| c.service == service);
+        let old: Vec<String> = own.map(|c| c.id.clone()).collect();
+        assert!(old.len() < 2, "compose replaces both at the same time: they quarrel over the name");
+        let passing = old.first().map(String::as_str);
+        let remove = |world: &mut Self| world.containers.retain(|c| !old.contains(&c.id));
+        let half = |world: &mut Self| {
+            world.create(service, desired, passing);
+            if cut == Some(Moment::Halfway) {
+                remove(world);
+            }
+        };
+        self.effect(cut, half, |world| {
+            remove(world);
+            world.create(service, desired, None);
+        })
     }
 
     fn sightings(&mut self, service: &str) -> Vec<Sighting> {
