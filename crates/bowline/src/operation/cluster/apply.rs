@@ -35,10 +35,10 @@ pub(super) struct Applier {
 }
 
 impl Applier {
-    /// Carries out one step.
-    pub(super) async fn apply(&self, step: &Step<Action>) -> Result<(), Cause> {
+    /// Carries out one step. Gives the object as it was left, where it is there: what is watched may be older.
+    pub(super) async fn apply(&self, step: &Step<Action>) -> Result<Option<Value>, Cause> {
         match &step.action {
-            Action::Await { .. } | Action::Gather => Ok(()),
+            Action::Await { .. } | Action::Gather => Ok(None),
             Action::Apply { id, assessment } => {
                 let (taken, yielded) = match assessment {
                     Assessment::Change { taken, yielded, .. } => (taken.as_slice(), yielded.as_slice()),
@@ -58,14 +58,14 @@ impl Applier {
                 self.write(id, None, &[], &[]).await
             }
             Action::Delete { id } => {
-                let Some(live) = self.live.get(id) else { return Ok(()) };
+                let Some(live) = self.live.get(id) else { return Ok(None) };
                 let resource = self.resource(id).await?;
                 self.check()?;
                 let gone =
                     self.cluster.delete(&resource, id, &Expected::object(live), Dependents::After).await;
                 match gone {
-                    Ok(Deleted::Going) => Ok(()),
-                    other => self.gone(id, other),
+                    Ok(Deleted::Going) => Ok(None),
+                    other => self.gone(id, other).map(|()| None),
                 }
             }
         }
@@ -98,7 +98,7 @@ impl Applier {
         live: Option<&Value>,
         taken: &[Conflict],
         yielded: &[Conflict],
-    ) -> Result<(), Cause> {
+    ) -> Result<Option<Value>, Cause> {
         let Some(manifest) = self.manifests.get(id) else {
             return Err(Cause::new(format!("there is no manifest of {id}")));
         };
@@ -122,7 +122,7 @@ impl Applier {
                     let remembered = remember(&manifest.value, &now, &fields);
                     let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
                     written.insert(id.clone(), remembered);
-                    return Ok(());
+                    return Ok(Some(now));
                 }
                 Answer::Stale { message } => {
                     let now = self.cluster.get(&resource, id).await.map_err(|error| cause(&error))?;
@@ -151,6 +151,16 @@ impl Applier {
             Ok(true) => self.cluster.get(resource, id).await.ok().flatten().unwrap_or(now),
             _ => now,
         }
+    }
+
+    /// Deletes a pod that its StatefulSet waits for and that will never be ready: without that, putting an earlier
+    /// template back has no effect (Kubernetes calls it a forced rollback).
+    pub(super) async fn free(&self, namespace: &str, pod: &str) -> Result<(), Cause> {
+        let id = ObjectId::namespaced("", "Pod", namespace, pod);
+        let resource = self.resource(&id).await?;
+        self.check()?;
+        let deleted = self.cluster.delete(&resource, &id, &Expected::Anything, Dependents::After).await;
+        deleted.map(drop).map_err(|error| cause(&error))
     }
 
     fn gone(&self, id: &ObjectId, deleted: Result<Deleted, KubeError>) -> Result<(), Cause> {

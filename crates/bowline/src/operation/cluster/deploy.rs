@@ -72,30 +72,12 @@ impl Deployment<'_> {
     /// Kind `Failed`: it failed, and what was there before stands again. `Stranded`: it does not. `Locked`, `Unreachable`
     /// and `Invalid`: nothing was touched.
     pub async fn run(&self, prepared: Prepared) -> Outcome<Summary> {
-        self.make_home(&prepared.goal).await?;
         let lease = self.take_lease().await?;
         let outcome = self.run_under(&lease, prepared).await;
         if let Err(error) = lease.release().await {
             self.warn(format!("the lock could not be given back ({error}); it ends by itself within 30 s"));
         }
         outcome
-    }
-
-    /// The lock is kept in the target's namespace: where that is not there yet, it is made first of all.
-    async fn make_home(&self, goal: &Goal) -> Outcome<()> {
-        let home = self.site.home();
-        let cluster = &self.site.cluster;
-        let explain = |error: &bowline_kube::KubeError| self.site.explain("making the namespace of", error);
-        let catalog = super::goal::discover(self.site, &[]).await?;
-        let Some(resource) = catalog.any(&home.id.kind) else { return Ok(()) };
-        if cluster.get(resource, &home.id).await.map_err(|error| explain(&error))?.is_some() {
-            return Ok(());
-        }
-        let released = goal.manifests.iter().find(|manifest| manifest.id == home.id);
-        let manifest = released.unwrap_or(&home);
-        let expected = bowline_kube::Expected::Anything;
-        cluster.apply(resource, manifest, &expected, false).await.map_err(|error| explain(&error))?;
-        Ok(())
     }
 
     async fn take_lease(&self) -> Outcome<Lease> {
@@ -194,7 +176,7 @@ impl Deployment<'_> {
         let now = server_time(&self.site.documents).await.map_err(|error| explain(&error))?;
         let ahead = now.map_or(SignedDuration::ZERO, |there| there.duration_since(clock::now()));
         let pace = &self.site.target.pace;
-        let patience = Patience { settle: pace.settle, restarts: pace.restarts, ahead };
+        let patience = Patience { settle: pace.settle, restarts: pace.restarts, ahead, back: phase == Phase::Rollback };
         let calm = Cancel::default();
         let cancel = if phase == Phase::Rollback { &calm } else { &self.cancel };
         let started = Instant::now();
@@ -334,8 +316,7 @@ fn subjects(proposal: &Proposal) -> Vec<Subject> {
     let subject = |id: &ObjectId| {
         let manifest = proposal.goal.manifests.iter().find(|manifest| manifest.id == *id)?;
         let version = bowline_kube::GroupVersion::new(&id.kind.group, &manifest.version);
-        let resource = proposal.catalog.resource(&version, &id.kind.kind)?;
-        Some(Subject { id: id.clone(), version: manifest.version.clone(), plural: resource.plural.clone() })
+        Some(Subject::of(proposal.catalog.resource(&version, &id.kind.kind)?, id))
     };
     awaited.filter_map(subject).collect()
 }

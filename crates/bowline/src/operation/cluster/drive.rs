@@ -1,6 +1,6 @@
 //! Executes a plan on a cluster: asks the rollout what to do, does it, and tells it what happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use bowline_core::event::EventKind;
 use bowline_core::health::{Cause, Health};
 use bowline_core::kube::object::{Kind, ObjectId};
 use bowline_core::kube::planning::Action;
-use bowline_core::kube::readiness::{Budget, Logs, Sight, first_cause, judge, troubles};
+use bowline_core::kube::readiness::{Budget, Logs, Sight, first_cause, judge, troubles, wedged};
 use bowline_core::plan::{Plan, Step, StepId};
 use bowline_core::rollout::{Command, Input, Rollout, Verdict};
 use bowline_kube::log::Source;
@@ -38,6 +38,8 @@ pub(super) struct Patience {
     pub(super) restarts: u32,
     /// How far the API server's clock is ahead of ours.
     pub(super) ahead: jiff::SignedDuration,
+    /// Whether it is the way back.
+    pub(super) back: bool,
 }
 
 /// Executes the plan to its end, whatever that is.
@@ -63,6 +65,9 @@ pub(super) async fn drive(
     }
 }
 
+/// What came of a step: the object as it was left, where it wrote one.
+type Outcome = Result<Option<Value>, Cause>;
+
 struct Driver<'r> {
     applier: Arc<Applier>,
     plan: &'r Plan<Action>,
@@ -70,8 +75,8 @@ struct Driver<'r> {
     rollout: Rollout,
     started: Instant,
     begun: BTreeMap<StepId, Instant>,
-    tell: mpsc::UnboundedSender<(StepId, Result<(), Cause>)>,
-    told: mpsc::UnboundedReceiver<(StepId, Result<(), Cause>)>,
+    tell: mpsc::UnboundedSender<(StepId, Outcome)>,
+    told: mpsc::UnboundedReceiver<(StepId, Outcome)>,
     watch: Watch,
     patience: Patience,
     /// The objects behind the subjects of the plan.
@@ -84,6 +89,8 @@ struct Driver<'r> {
     looked: Instant,
     /// When each subject was last told of.
     told_of: BTreeMap<String, Instant>,
+    /// Pods that were deleted because their StatefulSet waited for them in vain.
+    freed: BTreeSet<String>,
 }
 
 impl<'r> Driver<'r> {
@@ -114,6 +121,7 @@ impl<'r> Driver<'r> {
             pending: Vec::new(),
             looked: Instant::now(),
             told_of: BTreeMap::new(),
+            freed: BTreeSet::new(),
         }
     }
 
@@ -177,9 +185,13 @@ impl<'r> Driver<'r> {
         }
     }
 
-    fn take_outcome(&mut self, id: StepId, outcome: Result<(), Cause>) -> Input {
+    fn take_outcome(&mut self, id: StepId, outcome: Outcome) -> Input {
         match outcome {
-            Ok(()) => {
+            Ok(left) => {
+                // Else the object could be judged as it was before: ready, and of the old version.
+                if let Some(object) = left {
+                    self.watch.learn(object);
+                }
                 if self.plan.step(&id).is_some_and(|step: &Step<Action>| step.action.writes()) {
                     let seconds = self.begun.get(&id).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
                     self.recorder.emit(EventKind::StepFinished { step: id.to_string(), seconds });
@@ -199,9 +211,36 @@ impl<'r> Driver<'r> {
         for subject in watched {
             let Some(id) = self.objects.get(&subject).cloned() else { continue };
             let sight = self.watch.sight(&id);
+            self.free_wedged(&id, &sight).await;
             let logs = self.read_logs(&id, &sight).await;
             let (health, suffers) = self.judge(&id, &sight, &nodes, &classes, &logs);
             self.pending.push(Input::Judged(subject, health, suffers));
+        }
+    }
+
+    /// On the way back: a pod of the failed release that its StatefulSet waits for, for ever.
+    async fn free_wedged(&mut self, id: &ObjectId, sight: &watch::Sight) {
+        let Some(namespace) = &id.namespace else { return };
+        if !self.patience.back || !id.kind.is("apps", "StatefulSet") {
+            return;
+        }
+        let pods: Vec<&Value> = sight.pods().collect();
+        let seen = Sight { object: sight.object.as_deref(), pods: &pods, ..Sight::default() };
+        let Some(pod) = wedged(&seen, &self.budget(id), self.now()) else { return };
+        if self.freed.insert(pod.clone()) {
+            let text = format!("{id} waits for its pod {pod}, which cannot become ready: the pod is deleted");
+            self.recorder.emit(EventKind::Warning { text });
+            if let Err(cause) = self.applier.free(namespace, &pod).await {
+                self.recorder.emit(EventKind::Warning { text: format!("deleting the pod {pod}: {cause}") });
+            }
+        }
+    }
+
+    fn budget(&self, id: &ObjectId) -> Budget {
+        Budget {
+            settle: self.patience.settle,
+            restarts: self.patience.restarts,
+            since: self.since.get(id).copied(),
         }
     }
 
@@ -230,11 +269,7 @@ impl<'r> Driver<'r> {
             events: &events,
             logs,
         };
-        let budget = Budget {
-            settle: self.patience.settle,
-            restarts: self.patience.restarts,
-            since: self.since.get(id).copied(),
-        };
+        let budget = self.budget(id);
         let now = self.now();
         let health = judge(&id.kind, &seen, &budget, now);
         let suffers = match &health {

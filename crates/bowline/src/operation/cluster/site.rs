@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use bowline_compose::connection::{Address, Command, Connection, Options};
 use bowline_core::event::RunId;
-use bowline_core::kube::object::{Manifest, ObjectId, Origin};
 use bowline_kube::document::Documents;
 use bowline_kube::lease::{Holder, Lease, LeaseError};
 use bowline_kube::{CONTROL_PLANE_KUBECONFIGS, Cluster, KubeError, Opener, Stream};
-use serde_json::json;
 
 use crate::config::{Config, KubernetesTarget};
 use crate::error::{Failure, FailureKind, Outcome};
@@ -80,16 +78,6 @@ impl Site {
     ) -> Failure {
         let kind = if unreachable { FailureKind::Unreachable } else { FailureKind::Failed };
         with_hint(Failure::new(kind, format!("{doing} {}", self.target.name)).because(error), hint)
-    }
-
-    /// The namespace in which Bowline's documents are, as a manifest: the lock is kept there before anything else is.
-    pub fn home(&self) -> Manifest {
-        Manifest {
-            id: ObjectId::of_cluster("", "Namespace", &self.namespace),
-            version: "v1".into(),
-            value: json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}),
-            origin: Origin { file: crate::config::FILE.into(), line: 1, column: 1 },
-        }
     }
 
     /// Takes the lock, waiting at most so long for whoever has it; `waiting` is told whom.
