@@ -91,6 +91,8 @@ struct Driver<'r> {
     told_of: BTreeMap<String, Instant>,
     /// Pods that were deleted because their StatefulSet waited for them in vain.
     freed: BTreeSet<String>,
+    /// Subjects of which it was told that their processes die.
+    warned: BTreeSet<String>,
 }
 
 impl<'r> Driver<'r> {
@@ -122,6 +124,7 @@ impl<'r> Driver<'r> {
             looked: Instant::now(),
             told_of: BTreeMap::new(),
             freed: BTreeSet::new(),
+            warned: BTreeSet::new(),
         }
     }
 
@@ -214,7 +217,19 @@ impl<'r> Driver<'r> {
             self.free_wedged(&id, &sight).await;
             let logs = self.read_logs(&id, &sight).await;
             let (health, suffers) = self.judge(&id, &sight, &nodes, &classes, &logs);
+            if let (Health::Starting(_), Some(cause)) = (&health, &suffers) {
+                self.warn_of_death(&subject, cause);
+            }
             self.pending.push(Input::Judged(subject, health, suffers));
+        }
+    }
+
+    /// A process that died may yet come up, after ever longer pauses: whoever waits is told what it wrote, once.
+    fn warn_of_death(&mut self, subject: &str, cause: &Cause) {
+        let Some(last) = cause.log.last().filter(|_| cause.exit_code.is_some()) else { return };
+        if self.warned.insert(subject.to_owned()) {
+            let text = format!("{subject}: {cause}; its last words: {last}");
+            self.recorder.emit(EventKind::Warning { text });
         }
     }
 
