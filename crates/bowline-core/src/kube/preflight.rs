@@ -14,6 +14,7 @@ use super::object::{Manifest, ObjectId};
 
 mod contention;
 mod existence;
+mod growth;
 mod image;
 mod node;
 mod pod;
@@ -30,10 +31,11 @@ mod storage;
 mod volume;
 mod weakness;
 
+pub use growth::grows;
 pub use pod::{HostPort, RunningPod};
 pub use reference::{Reference, references};
 pub use request::Requests;
-pub use right::{Right, rights};
+pub use right::{Deed, Right, rights};
 
 /// What a registry knows of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]

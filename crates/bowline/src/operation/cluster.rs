@@ -6,6 +6,7 @@ pub mod delivery;
 pub mod deploy;
 mod drive;
 pub mod goal;
+mod image;
 mod ledger;
 pub mod proposal;
 mod secret;

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::finding::{Finding, Findings};
-use crate::kube::object::{Kind, Manifest};
-use crate::kube::order::runs_pods;
+use crate::kube::object::{Kind, ObjectId};
+use crate::kube::planning::{Action, Assessment};
 
 use super::Cluster;
 use super::reference::Reference;
@@ -21,7 +21,7 @@ pub struct Right {
     pub kind: Kind,
     /// On a part of it, such as `log`.
     pub part: Option<&'static str>,
-    /// In which namespace, or in the whole cluster.
+    /// In which namespace, or in the whole cluster. A namespace itself is in itself: so the API server has it.
     pub namespace: Option<String>,
 }
 
@@ -33,6 +33,11 @@ impl Right {
             self.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
         format!("{}{part}{namespace}", self.kind)
     }
+
+    /// Whether nothing goes without it; else causes are told poorer.
+    fn is_needed(&self) -> bool {
+        self.part != Some("log") && !self.kind.is("", "Event")
+    }
 }
 
 impl fmt::Display for Right {
@@ -42,9 +47,49 @@ impl fmt::Display for Right {
     }
 }
 
-/// All that must be allowed to apply these objects, to look at what they become, and to keep lease and records in the
-/// target's own namespace. What is only looked up is not among it: what cannot be looked up is not judged.
-pub fn rights(objects: &[Manifest], own: &str) -> BTreeSet<Right> {
+/// What is going to happen to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// It is made.
+    Create,
+    /// It is changed in place.
+    Change,
+    /// It is deleted, and made anew.
+    Renew,
+    /// It is deleted.
+    Delete,
+    /// It is looked at until it is ready.
+    Await,
+}
+
+impl Deed {
+    /// What a step of a plan does to which object.
+    pub fn of(action: &Action) -> Option<(&ObjectId, Self)> {
+        match action {
+            Action::Apply { id, assessment: Assessment::Create { .. } } => Some((id, Self::Create)),
+            Action::Apply { id, .. } => Some((id, Self::Change)),
+            Action::Replace { id, .. } => Some((id, Self::Renew)),
+            Action::Delete { id } => Some((id, Self::Delete)),
+            Action::Await { id } => Some((id, Self::Await)),
+            Action::Gather => None,
+        }
+    }
+
+    /// An object is applied by a patch; one that is not there is created by it, which is a right of its own.
+    fn verbs(self) -> &'static [&'static str] {
+        match self {
+            Self::Create => &["get", "create", "patch"],
+            Self::Change => &["get", "patch"],
+            Self::Renew => &["get", "create", "patch", "delete"],
+            Self::Delete => &["get", "delete"],
+            Self::Await => &["list", "watch"],
+        }
+    }
+}
+
+/// All that must be allowed to do this, to look at what becomes of it, and to keep lease and records in the target's own
+/// namespace. What is only looked up before is not among it: what cannot be looked up is not judged.
+pub fn rights<'p>(deeds: impl IntoIterator<Item = (&'p ObjectId, Deed)>, own: &str) -> BTreeSet<Right> {
     let mut found = BTreeSet::new();
     let mut add = |kind: &Kind, part, namespace: Option<&str>, verbs: &[&'static str]| {
         for verb in verbs {
@@ -52,37 +97,40 @@ pub fn rights(objects: &[Manifest], own: &str) -> BTreeSet<Right> {
             found.insert(Right { verb, kind: kind.clone(), part, namespace });
         }
     };
-    for manifest in objects {
-        let namespace = manifest.id.namespace.as_deref();
-        let kind = &manifest.id.kind;
-        add(kind, None, namespace, &["get", "create", "patch"]);
-        if runs_pods(kind) {
-            add(kind, None, namespace, &["list", "watch"]);
-            add(&Kind::new("", "Pod"), None, namespace, &["get", "list", "watch"]);
+    for (id, deed) in deeds {
+        let kind = &id.kind;
+        let itself = kind.is("", "Namespace").then_some(id.name.as_str());
+        let namespace = id.namespace.as_deref().or(itself);
+        add(kind, None, namespace, deed.verbs());
+        if deed == Deed::Await && id.namespace.is_some() {
+            add(&Kind::new("", "Pod"), None, namespace, &["list", "watch"]);
             add(&Kind::new("", "Pod"), Some("log"), namespace, &["get"]);
-            add(&Kind::new("", "Event"), None, namespace, &["list"]);
+            add(&Kind::new("apps", "ReplicaSet"), None, namespace, &["list", "watch"]);
+            add(&Kind::new("", "Event"), None, namespace, &["list", "watch"]);
         }
-        // Little of these can be changed in place: a new one takes the place of the old one.
-        if matches!(kind.kind.as_str(), "Pod" | "Job") {
-            add(kind, None, namespace, &["delete"]);
+        if deed == Deed::Await && kind.is("batch", "CronJob") {
+            add(&Kind::new("batch", "Job"), None, namespace, &["list", "watch"]);
         }
     }
-    add(&Kind::new("coordination.k8s.io", "Lease"), None, Some(own), &["get", "create", "update", "patch"]);
-    add(&Kind::new("", "Secret"), None, Some(own), &["get", "list", "create", "patch", "delete"]);
+    add(&Kind::new("coordination.k8s.io", "Lease"), None, Some(own), &["get", "create", "update"]);
+    add(&Kind::new("", "Secret"), None, Some(own), &["get", "list", "create", "delete"]);
     found
 }
 
 pub(super) fn check(cluster: &Cluster, findings: &mut Findings) {
-    let mut denied: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut denied: BTreeMap<(bool, String), Vec<&str>> = BTreeMap::new();
     for right in &cluster.denied {
-        denied.entry(right.place()).or_default().push(right.verb);
+        denied.entry((right.is_needed(), right.place())).or_default().push(right.verb);
     }
-    for (place, verbs) in denied {
-        findings.refusals.push(Finding::new(
-            "rights",
-            format!("not allowed: {} {place}", verbs.join(", ")),
-            "have a Role or ClusterRole with these verbs bound to the account that Bowline uses",
-        ));
+    for ((needed, place), verbs) in denied {
+        let text = format!("not allowed: {} {place}", verbs.join(", "));
+        if needed {
+            let remedy = "have a Role or ClusterRole with these verbs bound to the account that Bowline uses";
+            findings.refusals.push(Finding::new("rights", text, remedy));
+        } else {
+            let remedy = "should it fail, the cause is told without this; allow it, and it is told whole";
+            findings.warnings.push(Finding::new("rights", text, remedy));
+        }
     }
     let unread: Vec<String> = cluster.unreadable.iter().map(Reference::to_string).collect();
     if !unread.is_empty() {

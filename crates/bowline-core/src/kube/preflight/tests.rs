@@ -338,15 +338,39 @@ fn what_is_to_be_looked_up_and_allowed_is_said() {
             "every StorageClass",
         ]
     );
-    let rights = rights(&objects[..1], "chat");
+    let user = ObjectId::namespaced("apps", "Deployment", "chat", "user");
+    let rights = rights([(&user, Deed::Change), (&user, Deed::Await)], "chat");
     let said: Vec<String> = rights.iter().map(ToString::to_string).collect();
     for right in
         ["patch Deployment in chat", "get Pod/log in chat", "update Lease in chat", "create Secret in chat"]
     {
         assert!(said.iter().any(|there| there == right), "{right}: {said:?}");
     }
+    assert!(!said.iter().any(|there| there == "create Deployment in chat"), "{said:?}");
     let denied = rights.iter().filter(|right| right.kind.kind == "Deployment").cloned().collect();
     let cluster = Cluster { denied, ..cluster(&[node("a", "2", "4Gi")]) };
     let lines = found(&[deployment("user", 1, json!({}))], &cluster);
-    assert_eq!(lines, ["no: rights: not allowed: create, get, list, patch, watch Deployment in chat"]);
+    assert_eq!(lines, ["no: rights: not allowed: get, list, patch, watch Deployment in chat"]);
+}
+
+#[test]
+fn only_what_is_needed_is_refused() {
+    let namespace = ObjectId::of_cluster("", "Namespace", "chat");
+    let denied = rights([(&namespace, Deed::Create)], "own");
+    let denied: BTreeSet<Right> = denied.into_iter().filter(|right| right.kind.kind == "Namespace").collect();
+    let log = Right {
+        verb: "get",
+        kind: super::super::object::Kind::new("", "Pod"),
+        part: Some("log"),
+        namespace: Some("chat".into()),
+    };
+    let denied = denied.into_iter().chain([log]).collect();
+    let cluster = Cluster { denied, ..cluster(&[]) };
+    assert_eq!(
+        found(&[], &cluster),
+        [
+            "no: rights: not allowed: create, get, patch Namespace in chat",
+            "hm: rights: not allowed: get Pod/log in chat",
+        ]
+    );
 }

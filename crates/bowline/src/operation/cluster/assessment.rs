@@ -8,6 +8,7 @@ use bowline_core::kube::comparison::{Verdict, difference, loss, unchanged};
 use bowline_core::kube::conflict::{MANAGER, Settlement, settle, yield_fields};
 use bowline_core::kube::object::{Manifest, ObjectId};
 use bowline_core::kube::planning::Assessment;
+use bowline_core::kube::preflight::Deed;
 use bowline_core::kube::revision::Inventory;
 use bowline_kube::{Catalog, GroupVersion, KubeError, Resource};
 use futures_util::future::try_join_all;
@@ -24,6 +25,8 @@ pub(super) struct Assessments {
     pub(super) each: BTreeMap<ObjectId, Assessment>,
     /// What the server refuses, and what it warns of.
     pub(super) findings: Findings,
+    /// Objects that the caller may not write, with what that would have been.
+    pub(super) forbidden: BTreeMap<ObjectId, (Deed, Finding)>,
 }
 
 /// What one object's assessment needs to know of all others.
@@ -69,7 +72,10 @@ pub(super) async fn assess(
             }
             Err((text, remedy)) => {
                 let finding = Finding::new(manifest.id.to_string(), text, remedy).at(&manifest.origin);
-                all.findings.refusals.push(finding);
+                match answer.forbidden {
+                    Some(deed) => drop(all.forbidden.insert(manifest.id.clone(), (deed, finding))),
+                    None => all.findings.refusals.push(finding),
+                }
             }
         }
         all.findings.warnings.extend(answer.warnings.into_iter().map(|text| {
@@ -91,11 +97,13 @@ fn defined(value: &Value) -> Option<(String, String)> {
 struct Reply {
     outcome: Result<Assessment, (String, String)>,
     warnings: Vec<String>,
+    /// What would have been done, where that is not allowed.
+    forbidden: Option<Deed>,
 }
 
 impl From<Result<Assessment, (String, String)>> for Reply {
     fn from(outcome: Result<Assessment, (String, String)>) -> Self {
-        Self { outcome, warnings: Vec::new() }
+        Self { outcome, warnings: Vec::new(), forbidden: None }
     }
 }
 
@@ -172,11 +180,13 @@ impl Question<'_> {
             }
         }
         let warnings = tried.warnings;
+        let forbidden = matches!(&tried.answer, Answer::Denied { by: Denier::Roles, .. });
+        let deed = if live.is_some() { Deed::Change } else { Deed::Create };
         let outcome = match tried.answer {
             Answer::Applied(would) => Ok(self.change(manifest, live, &would, settlement)),
             other => self.refuse(manifest, other),
         };
-        Ok(Reply { outcome, warnings })
+        Ok(Reply { outcome, warnings, forbidden: forbidden.then_some(deed) })
     }
 
     fn change(

@@ -38,7 +38,8 @@ impl<'c> Delivery<'c> {
     /// # Errors
     /// When it cannot be reached, or its nodes could not pull from the registry.
     pub async fn open(config: &'c Config, depot: &'c Depot, target: &KubernetesTarget) -> Outcome<Self> {
-        Ok(Self { config, site: Site::connect(config, target).await?, depot })
+        let site = Site::connect(config, target).await?.with_registry(config, depot);
+        Ok(Self { config, site, depot })
     }
 
     /// The release that is meant.
@@ -172,7 +173,7 @@ fn wish(goal: &Goal, order: &Order) -> Outcome<Wish> {
         }
         renew.extend(named.into_iter().cloned());
     }
-    Ok(Wish { renew, prune: order.prune, undo: BTreeSet::new() })
+    Ok(Wish { renew, prune: order.prune, ..Wish::default() })
 }
 
 /// Whether `Kind/name` or `namespace/Kind/name` means this object.

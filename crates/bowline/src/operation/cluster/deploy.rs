@@ -240,7 +240,7 @@ impl Deployment<'_> {
         // What this run and those before it brought is not part of the base.
         let mut undo = brought(interrupted);
         undo.extend(brought(&self.interrupted().await?));
-        let proposal = propose(self.site, prepared, &Wish { undo, ..Wish::default() }).await?;
+        let proposal = propose(self.site, prepared, &Wish { undo, blind: true, ..Wish::default() }).await?;
         let Executed { verdict, written } = self.execute(lease, &proposal, Phase::Rollback).await?;
         match verdict {
             Verdict::Done => {

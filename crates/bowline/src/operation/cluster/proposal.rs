@@ -6,7 +6,7 @@ use bowline_core::finding::{Finding, Findings};
 use bowline_core::kube::object::ObjectId;
 use bowline_core::kube::order::{Ordering, edges};
 use bowline_core::kube::planning::{Action, Assessment, Pace, plan};
-use bowline_core::kube::preflight::check;
+use bowline_core::kube::preflight::{Deed, check};
 use bowline_core::kube::prune::prune;
 use bowline_core::plan::Plan;
 use bowline_kube::Catalog;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::assessment::{Assessments, assess};
 use super::goal::{Goal, Prepared};
 use super::site::Site;
-use super::survey;
+use super::survey::{self, Around};
 use crate::error::{Failure, Outcome};
 
 /// What somebody allows besides what is always done.
@@ -28,6 +28,8 @@ pub struct Wish {
     pub prune: bool,
     /// Objects that are to go, whatever else: those that a failed run brought.
     pub undo: BTreeSet<ObjectId>,
+    /// Whether nothing is looked at besides the objects themselves: on the way back, what could be found would stop nobody.
+    pub blind: bool,
 }
 
 /// What would be done, and what it is based on.
@@ -64,7 +66,7 @@ pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Pr
     let ordering = edges(&prepared.goal.manifests).map_err(|error| {
         Failure::invalid(format!("ordering the objects of {}", site.target.name)).because(&error)
     })?;
-    let Assessments { each, mut findings } =
+    let Assessments { each, mut findings, mut forbidden } =
         assess(site, &prepared, &seen.objects, inventory, &wish.renew).await?;
     let there = |id: &ObjectId| seen.objects.contains_key(id);
     let wanted: BTreeSet<ObjectId> =
@@ -87,19 +89,30 @@ pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Pr
     let plan = plan(number, &prepared.goal.manifests, &ordering, &each, &gone, &pace).map_err(|error| {
         Failure::invalid(format!("ordering the objects of {}", site.target.name)).because(&error)
     })?;
-    let unchanged =
-        each.iter().filter(|(_, found)| **found == Assessment::Unchanged).map(|(id, _)| id.clone()).collect();
-    if !plan.is_empty() {
-        let (cluster, notes) =
-            survey::around(site, &prepared.goal.manifests, unchanged, BTreeSet::new()).await?;
-        let found = check(&prepared.goal.manifests, &cluster);
+    let Prepared { goal, .. } = prepared;
+    let nothing = plan.is_empty() && forbidden.is_empty();
+    if !nothing && !wish.blind {
+        let deeds = plan.steps.iter().filter_map(|step| Deed::of(&step.action));
+        let around = Around {
+            goal: &goal,
+            catalog: &catalog,
+            unchanged: unchanged(&each),
+            deeds: deeds.chain(forbidden.iter().map(|(id, (deed, _))| (id, *deed))).collect(),
+        };
+        let (cluster, notes) = survey::around(site, around).await?;
+        // What the review of rights explains is told by it.
+        forbidden.retain(|id, _| !cluster.denied.iter().any(|right| right.kind == id.kind && right.verb == "patch"));
+        let found = check(&goal.manifests, &cluster);
         findings.refusals.extend(found.refusals);
         findings.warnings.extend(found.warnings);
-        let note = |text| Finding::new(site.target.name.clone(), text, "what is not seen is not checked");
-        findings.warnings.extend(notes.into_iter().map(note));
+        findings.warnings.extend(notes);
     }
-    let Prepared { goal, .. } = prepared;
+    findings.refusals.extend(forbidden.into_values().map(|(_, finding)| finding));
     Ok(Proposal { goal, catalog, state, live: seen.objects, assessments: each, ordering, plan, findings })
+}
+
+fn unchanged(each: &BTreeMap<ObjectId, Assessment>) -> BTreeSet<ObjectId> {
+    each.iter().filter(|(_, found)| **found == Assessment::Unchanged).map(|(id, _)| id.clone()).collect()
 }
 
 impl Proposal {

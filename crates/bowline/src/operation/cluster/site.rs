@@ -8,10 +8,24 @@ use bowline_core::event::RunId;
 use bowline_kube::document::Documents;
 use bowline_kube::lease::{Holder, Lease, LeaseError};
 use bowline_kube::{CONTROL_PLANE_KUBECONFIGS, Cluster, KubeError, Opener, Stream};
+use bowline_core::reference::Repository;
+use bowline_oci::credential::Credentials;
+use bowline_oci::registry::Client;
 
 use crate::config::{Config, KubernetesTarget};
 use crate::error::{Failure, FailureKind, Outcome};
+use crate::operation::depot::Depot;
 use crate::operation::host::with_hint;
+
+/// The registry that the cluster's nodes pull our images from.
+pub struct Registry {
+    /// Talks to it.
+    pub client: Client,
+    /// The repository of all our images.
+    pub repository: Repository,
+    /// Where logins for it are found.
+    pub credentials: Credentials,
+}
 
 /// A connection to a target's cluster, and what Bowline keeps there.
 pub struct Site {
@@ -25,6 +39,8 @@ pub struct Site {
     pub namespace: String,
     /// What Bowline keeps there.
     pub documents: Documents,
+    /// The registry; none where the nodes reach none, and for verbs that do not need it.
+    pub registry: Option<Registry>,
     /// The way through the control plane's machine, where that is the way.
     connection: Option<Connection>,
 }
@@ -48,7 +64,18 @@ impl Site {
         let namespace = target.namespace.clone().unwrap_or_else(|| cluster.namespace().to_owned());
         let documents = Documents::new(&cluster, &namespace, &config.project, &target.name);
         let (target, project) = (target.clone(), config.project.clone());
-        Ok(Self { target, project, cluster, namespace, documents, connection })
+        Ok(Self { target, project, cluster, namespace, documents, registry: None, connection })
+    }
+
+    /// The same, with the registry that is configured: the embedded one is not reached by nodes.
+    #[must_use]
+    pub fn with_registry(mut self, config: &Config, depot: &Depot) -> Self {
+        self.registry = config.repository.as_ref().map(|repository| Registry {
+            client: depot.client.clone(),
+            repository: repository.clone(),
+            credentials: depot.credentials.clone(),
+        });
+        self
     }
 
     /// Waits until the way to the cluster is lost; for ever where there is none that could be.

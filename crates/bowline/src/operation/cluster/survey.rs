@@ -1,25 +1,28 @@
 //! Looks at a cluster: the objects of a release and what Bowline keeps there first, what they refer to only when something
 //! is to change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use bowline_core::kube::object::{Manifest, ObjectId};
-use bowline_core::kube::preflight::{Cluster, Reference, Right, RunningPod, references};
+use bowline_core::finding::Finding;
+use bowline_core::kube::object::{Kind, ObjectId};
+use bowline_core::kube::preflight::{Cluster, Deed, Reference, RunningPod, grows, references, rights};
 use bowline_core::kube::revision::Revision;
 use bowline_kube::state::State;
-use bowline_kube::{Catalog, GroupVersion, Observation, Wanted};
+use bowline_kube::{Catalog, GroupVersion, KubeError, Observation, Wanted};
 use serde_json::Value;
 
-use super::goal::Prepared;
+use super::goal::{Goal, Prepared};
+use super::image::{self, Images};
 use super::site::Site;
 use crate::error::Outcome;
 
 /// Group and version of all kinds that manifests of any other kind refer to.
-const REFERRED: [(&str, &str); 9] = [
+const REFERRED: [(&str, &str); 10] = [
     ("", "v1"),
     ("apps", "v1"),
     ("autoscaling", "v1"),
     ("batch", "v1"),
+    ("coordination.k8s.io", "v1"),
     ("networking.k8s.io", "v1"),
     ("node.k8s.io", "v1"),
     ("rbac.authorization.k8s.io", "v1"),
@@ -48,7 +51,7 @@ pub(super) async fn own(site: &Site, prepared: &Prepared, state: &State) -> Outc
     for trace in state.intents.iter().flat_map(|intent| &intent.traces.objects) {
         add(&trace.id, &trace.version);
     }
-    let looking = |error: &bowline_kube::KubeError| site.explain("looking at", error);
+    let looking = |error: &KubeError| site.explain("looking at", error);
     let catalog = if versions.is_empty() {
         prepared.catalog.clone()
     } else {
@@ -62,20 +65,79 @@ pub(super) async fn own(site: &Site, prepared: &Prepared, state: &State) -> Outc
     Ok((seen, catalog))
 }
 
-/// Looks at everything that matters to a release before it is applied: what its objects name, the nodes, what runs on
-/// them, quotas.
+/// What is looked at around a release before it is applied.
+pub(super) struct Around<'p> {
+    /// What should be.
+    pub(super) goal: &'p Goal,
+    /// How the cluster calls the kinds of everything that is written.
+    pub(super) catalog: &'p Catalog,
+    /// The objects that are as they should be.
+    pub(super) unchanged: BTreeSet<ObjectId>,
+    /// What is going to happen to which object.
+    pub(super) deeds: Vec<(&'p ObjectId, Deed)>,
+}
+
+/// Looks at everything that matters to a release before it is applied, all at once: what its objects name, the nodes, what
+/// runs on them, quotas, the caller's rights, the registry. Gives what could not be looked at, too.
 ///
 /// # Errors
 /// When the cluster does not answer.
-pub(super) async fn around(
-    site: &Site,
-    manifests: &[Manifest],
-    unchanged: BTreeSet<ObjectId>,
-    denied: BTreeSet<Right>,
-) -> Outcome<(Cluster, Vec<String>)> {
+pub(super) async fn around(site: &Site, around: Around<'_>) -> Outcome<(Cluster, Vec<Finding>)> {
+    let Around { goal, catalog: known, unchanged, deeds } = around;
+    let manifests = &goal.manifests;
     let asked = references(manifests);
+    let wanted = wanted(&asked);
+    let own = manifests.iter().map(|manifest| GroupVersion::new(&manifest.id.kind.group, &manifest.version));
+    let versions = own.chain(REFERRED.map(|(group, version)| GroupVersion::new(group, version))).collect();
+    let looking = |error: &KubeError| site.explain("looking at", error);
+    let catalog = site.cluster.discover(&versions).await.map_err(|error| looking(&error))?;
+    let rights = rights(deeds, &site.namespace);
+    let resource = |kind: &Kind| catalog.any(kind).or_else(|| known.any(kind));
+    let images = async {
+        match &site.registry {
+            Some(registry) => image::look(registry, goal, &unchanged).await,
+            None => Images::default(),
+        }
+    };
+    let (seen, denied, report, mut images) = tokio::join!(
+        site.cluster.observe(&catalog, &wanted),
+        site.cluster.denied(resource, &rights),
+        report(site, &catalog),
+        images,
+    );
+    let seen = seen.map_err(|error| looking(&error))?;
+    let all = |kind: &str| -> Vec<&Value> {
+        seen.objects.iter().filter(|(id, _)| id.kind.is("", kind)).map(|(_, value)| value).collect()
+    };
+    let nodes: Vec<Value> = all("Node").into_iter().cloned().collect();
+    let grows = grows(&nodes, all("Pod"), report.as_ref());
+    images.forgive(&nodes);
+    let note = |text| Finding::new(site.target.name.clone(), text, "what is not seen is not checked");
+    let mut notes: Vec<Finding> = seen.notes.into_iter().map(note).collect();
+    notes.append(&mut images.notes);
+    let denied = denied.unwrap_or_else(|error| {
+        notes.push(note(error.to_string()));
+        BTreeSet::new()
+    });
+    let cluster = Cluster {
+        pods: all("Pod").into_iter().filter_map(RunningPod::read).collect(),
+        unreadable: asked
+            .into_iter()
+            .filter(|reference| seen.unseen.contains(&reference.to_string()))
+            .collect(),
+        nodes,
+        existing: seen.objects,
+        images: images.facts,
+        denied,
+        unchanged,
+        grows,
+    };
+    Ok((cluster, notes))
+}
+
+fn wanted(asked: &BTreeSet<Reference>) -> Wanted {
     let mut wanted = Wanted::default();
-    for reference in &asked {
+    for reference in asked {
         match reference {
             Reference::Object(id) => drop(wanted.objects.insert(id.clone())),
             Reference::All { kind, namespace } => {
@@ -83,26 +145,11 @@ pub(super) async fn around(
             }
         }
     }
-    let own = manifests.iter().map(|manifest| GroupVersion::new(&manifest.id.kind.group, &manifest.version));
-    let versions = own.chain(REFERRED.map(|(group, version)| GroupVersion::new(group, version))).collect();
-    let looking = |error: &bowline_kube::KubeError| site.explain("looking at", error);
-    let catalog = site.cluster.discover(&versions).await.map_err(|error| looking(&error))?;
-    let seen = site.cluster.observe(&catalog, &wanted).await.map_err(|error| looking(&error))?;
-    let all = |kind: &str| -> Vec<&Value> {
-        seen.objects.iter().filter(|(id, _)| id.kind.is("", kind)).map(|(_, value)| value).collect()
-    };
-    let cluster = Cluster {
-        nodes: all("Node").into_iter().cloned().collect(),
-        pods: all("Pod").into_iter().filter_map(RunningPod::read).collect(),
-        unreadable: asked
-            .into_iter()
-            .filter(|reference| seen.unseen.contains(&reference.to_string()))
-            .collect(),
-        existing: seen.objects,
-        images: BTreeMap::new(),
-        denied,
-        unchanged,
-        grows: false,
-    };
-    Ok((cluster, seen.notes))
+    wanted
+}
+
+/// What the cluster autoscaler reports, where there is one. Who may not look at it learns as much from nodes and pods.
+async fn report(site: &Site, catalog: &Catalog) -> Option<Value> {
+    let id = ObjectId::namespaced("", "ConfigMap", "kube-system", "cluster-autoscaler-status");
+    site.cluster.get(catalog.any(&id.kind)?, &id).await.ok().flatten()
 }
