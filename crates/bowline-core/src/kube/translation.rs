@@ -1,0 +1,3 @@
+//! From a compose file to manifests.
+
+pub mod yaml;
