@@ -77,6 +77,12 @@ impl Node {
         self.map.insert(key.into(), Value::Array(items));
     }
 
+    /// Takes over all of another mapping.
+    pub fn merge(&mut self, other: Self) {
+        self.map.extend(other.map);
+        self.notes.extend(other.notes);
+    }
+
     /// The mapping of a key, to be added to.
     pub fn child(&mut self, key: &str) -> Option<&mut Map<String, Value>> {
         self.map.get_mut(key).and_then(Value::as_object_mut)
@@ -102,7 +108,7 @@ impl Node {
 }
 
 /// Lines of remarks.
-pub fn comment(text: &str, indent: usize) -> String {
+fn comment(text: &str, indent: usize) -> String {
     let mut lines = String::new();
     for paragraph in text.lines() {
         let mut line = format!("{:indent$}#", "");
@@ -268,7 +274,10 @@ fn is_printable(c: char) -> bool {
 fn block(text: &str, indent: usize) -> Option<String> {
     let body = text.trim_end_matches('\n');
     let safe = |c: char| c == '\n' || c == '\t' || is_printable(c);
-    if !text.contains('\n') || body.is_empty() || text.starts_with([' ', '\t', '\n']) || !text.chars().all(safe)
+    if !text.contains('\n')
+        || body.is_empty()
+        || text.starts_with([' ', '\t', '\n'])
+        || !text.chars().all(safe)
     {
         return None;
     }
@@ -320,10 +329,62 @@ mod tests {
     #[test]
     fn texts_that_look_like_something_else_are_quoted() {
         let odd = [
-            "", "~", "yes", "No", "on", "null", "0644", "1e3", "12:30:45", "2001-12-14", "1_000", "-", "- a", "a: b",
-            "a #b", "#", "&a", "*a", "!t", "|", ">", "%", "@", "`", "{", "[", "'a'", "\"a\"", "a:", " a", "a ", "?",
-            "=", "<<", "a\\b", "$(A)", "\u{85}", "\u{2028}", "\u{feff}x", "\u{0}", "a\tb", "a\r\nb", "0x1f", ".5",
-            "é", "true", "512Mi", "3.1.4", "--", "---", "...", "a, b", "1,2", "16_384", "1-2", "٣",
+            "",
+            "~",
+            "yes",
+            "No",
+            "on",
+            "null",
+            "0644",
+            "1e3",
+            "12:30:45",
+            "2001-12-14",
+            "1_000",
+            "-",
+            "- a",
+            "a: b",
+            "a #b",
+            "#",
+            "&a",
+            "*a",
+            "!t",
+            "|",
+            ">",
+            "%",
+            "@",
+            "`",
+            "{",
+            "[",
+            "'a'",
+            "\"a\"",
+            "a:",
+            " a",
+            "a ",
+            "?",
+            "=",
+            "<<",
+            "a\\b",
+            "$(A)",
+            "\u{85}",
+            "\u{2028}",
+            "\u{feff}x",
+            "\u{0}",
+            "a\tb",
+            "a\r\nb",
+            "0x1f",
+            ".5",
+            "é",
+            "true",
+            "512Mi",
+            "3.1.4",
+            "--",
+            "---",
+            "...",
+            "a, b",
+            "1,2",
+            "16_384",
+            "1-2",
+            "٣",
         ];
         let data: Map<String, Value> =
             odd.iter().enumerate().map(|(n, text)| (format!("k{n}"), json!(text))).collect();
@@ -332,7 +393,8 @@ mod tests {
         let keys: Map<String, Value> = odd.iter().map(|text| ((*text).to_owned(), json!("x"))).collect();
         let node = of(Value::Object(keys));
         assert_eq!(reread(&node), node.value(), "{}", node.render());
-        let node = of(json!({"list": odd.to_vec(), "short": ["yes", "1", "a, b"], "numbers": [1, true, null]}));
+        let node =
+            of(json!({"list": odd.to_vec(), "short": ["yes", "1", "a, b"], "numbers": [1, true, null]}));
         assert_eq!(reread(&node), node.value(), "{}", node.render());
     }
 
@@ -354,9 +416,14 @@ mod tests {
 
     #[test]
     fn files_stay_readable() {
-        let node = of(json!({"nginx.conf": "server {\n  listen 80;\n\n}\n", "raw": "a\nb", "open": "a\n\n\n", "z": "z"}));
+        let node = of(
+            json!({"nginx.conf": "server {\n  listen 80;\n\n}\n", "raw": "a\nb", "open": "a\n\n\n", "z": "z"}),
+        );
         let text = node.render();
-        assert!(text.contains("  nginx.conf: |\n    server {\n      listen 80;\n\n    }\n  raw: |-\n"), "{text}");
+        assert!(
+            text.contains("  nginx.conf: |\n    server {\n      listen 80;\n\n    }\n  raw: |-\n"),
+            "{text}"
+        );
         assert_eq!(reread(&node), node.value(), "{text}");
     }
 
