@@ -19,4 +19,5 @@ pub mod preflight;
 pub mod prune;
 pub mod readiness;
 pub mod revision;
+pub mod translation;
 pub mod workload;
