@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::skip::{is_root, missing_program, skip};
+use crate::skip::{engines_are_unwanted, is_root, missing_program, skip};
 
 /// How a host differs from an ordinary one.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +42,9 @@ impl Host {
 
     /// As [`Host::start`], with options.
     pub fn start_with(hint: &str, options: &Options) -> Option<Self> {
+        if engines_are_unwanted() {
+            return skip("this run does without engines");
+        }
         if !is_root() {
             return skip("a lab host needs root");
         }
@@ -224,7 +227,7 @@ fn lab<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> String {
     finish(&format!("{command:?}"), output)
 }
 
-fn finish(what: &str, output: Output) -> String {
+pub(crate) fn finish(what: &str, output: Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{what} failed ({}):\n{text}\n{error}", output.status);

@@ -24,6 +24,16 @@ pub fn program() -> Option<&'static Path> {
     }
 }
 
+/// Debian's static busybox: a shell and its tools in one program.
+///
+/// # Errors
+/// Why there is none.
+pub fn busybox() -> Result<&'static Path, String> {
+    const PLACES: [&str; 2] = ["/usr/bin/busybox", "/bin/busybox"];
+    let place = PLACES.iter().map(Path::new).find(|path| path.is_file());
+    place.ok_or_else(|| "busybox is not installed (scripts/setup kubernetes)".to_owned())
+}
+
 fn build() -> Result<PathBuf, String> {
     let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let told = Command::new(&compiler).arg("-vV").output();

@@ -1,4 +1,4 @@
-//! For tests only: real hosts with engines, hermetic git repositories, a real registry, small images whose
+//! For tests only: real hosts with engines, a real cluster, hermetic git repositories, a real registry, small images whose
 //! program behaves as told, and proxies that inject faults.
 //!
 //! It depends on none of Bowline's crates. A test that cannot run where it is says so loudly (see [`skip`]);
@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+pub mod cluster;
 pub mod host;
 pub mod image;
 pub mod proxy;

@@ -10,6 +10,11 @@ pub fn engines_are_required() -> bool {
     says("CI", "true") || says("BOWLINE_TEST_REQUIRE_ENGINES", "1")
 }
 
+/// Whether tests do without engines, as `scripts/test --quick` does: `BOWLINE_TEST_WITHOUT_ENGINES=1` is set.
+pub fn engines_are_unwanted() -> bool {
+    std::env::var("BOWLINE_TEST_WITHOUT_ENGINES").is_ok_and(|given| given == "1")
+}
+
 /// Prints `SKIPPED: why` past the test harness's capture and gives `None`.
 ///
 /// # Panics

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bowline_kube::{Cluster, KubeError, Opener, Stream};
+use bowline_testkit::cluster::Cluster as Room;
 use serde_json::{Value, json};
 
-use crate::lab::{changed, kubeconfig, versions, write};
+use crate::lab::{changed, versions, write};
 
 async fn discover(file: &std::path::Path) -> Result<(), KubeError> {
     let cluster = Cluster::connect_by(&[file.to_owned()], None).await?;
@@ -26,15 +27,16 @@ fn user(config: &mut Value) -> &mut Value {
 
 #[tokio::test]
 async fn credentials_that_are_not_accepted_are_told_from_ways_that_lead_nowhere() {
-    let Some(original) = kubeconfig() else { return };
-    discover(&original).await.unwrap();
+    let Some(room) = Room::reach("access") else { return };
+    let original = room.kubeconfig();
+    discover(original).await.unwrap();
 
-    let wrong = changed(&original, |config| *user(config) = json!({"token": "wrong"}));
+    let wrong = changed(original, |config| *user(config) = json!({"token": "wrong"}));
     let error = discover(wrong.path()).await.unwrap_err();
     assert!(matches!(error, KubeError::Unauthorized { .. }), "{error:?}");
     assert!(error.hint().unwrap().contains("expired") && !error.is_unreachable());
 
-    let stranger = changed(&original, |config| user(config)["as"] = json!("stranger"));
+    let stranger = changed(original, |config| user(config)["as"] = json!("stranger"));
     let cluster = Cluster::connect_by(&[stranger.path().to_owned()], None).await.unwrap();
     let catalog = cluster.discover(&versions()).await.unwrap();
     let pods = catalog.any(&bowline_core::kube::object::Kind::new("", "Pod")).unwrap();
@@ -46,21 +48,19 @@ async fn credentials_that_are_not_accepted_are_told_from_ways_that_lead_nowhere(
         "{said}"
     );
 
-    let nowhere = changed(&original, |config| {
-        config["clusters"][0]["cluster"]["server"] = json!("https://127.0.0.1:1")
-    });
+    let nowhere =
+        changed(original, |config| config["clusters"][0]["cluster"]["server"] = json!("https://127.0.0.1:1"));
     let error = discover(nowhere.path()).await.unwrap_err();
     assert!(error.is_unreachable() && error.to_string().contains("https://127.0.0.1:1"), "{error}");
     assert!(error.to_string().ends_with("cannot be reached: Connection refused (os error 111)"), "{error}");
 
-    let name = changed(&original, |config| {
-        config["clusters"][0]["cluster"]["tls-server-name"] = json!("other.test")
-    });
+    let name =
+        changed(original, |config| config["clusters"][0]["cluster"]["tls-server-name"] = json!("other.test"));
     let error = discover(name.path()).await.unwrap_err();
     assert!(matches!(error, KubeError::Certificate { .. }), "{error:?}");
     assert!(error.hint().unwrap().contains("tls-server-name"), "{error} {:?}", error.hint());
 
-    let authority = changed(&original, |config| {
+    let authority = changed(original, |config| {
         config["clusters"][0]["cluster"].as_object_mut().unwrap().remove("certificate-authority-data");
         config["clusters"][0]["cluster"].as_object_mut().unwrap().remove("certificate-authority");
     });
@@ -70,8 +70,9 @@ async fn credentials_that_are_not_accepted_are_told_from_ways_that_lead_nowhere(
 
 #[tokio::test]
 async fn a_program_may_log_in_by_certificate_and_says_why_it_cannot() {
-    let Some(original) = kubeconfig() else { return };
-    let config = kube::config::Kubeconfig::read_from(&original).unwrap();
+    let Some(room) = Room::reach("access") else { return };
+    let original = room.kubeconfig();
+    let config = kube::config::Kubeconfig::read_from(original).unwrap();
     let config = serde_json::to_value(config).unwrap();
     let read = |name: &str| match config["users"][0]["user"][format!("{name}-data")].as_str() {
         Some(data) => {
@@ -86,7 +87,7 @@ async fn a_program_may_log_in_by_certificate_and_says_why_it_cannot() {
     let count = tempfile::NamedTempFile::new().unwrap();
     let good = script(&format!("echo run >>{}\ncat <<'END'\n{credential}\nEND", count.path().display()));
     let exec = |command: PathBuf| {
-        changed(&original, |config| {
+        changed(original, |config| {
             *user(config) = json!({"exec": {
                 "apiVersion": "client.authentication.k8s.io/v1", "command": command, "interactiveMode": "Never",
                 "installHint": "install it with apt-get", "env": [{"name": "A", "value": "b"}],
@@ -117,23 +118,25 @@ async fn a_program_may_log_in_by_certificate_and_says_why_it_cannot() {
 
 #[tokio::test]
 async fn a_token_may_stand_in_a_file() {
-    let Some(original) = kubeconfig() else { return };
+    let Some(room) = Room::reach("access") else { return };
+    let original = room.kubeconfig();
     let token = write("wrong");
     let path = token.path().to_owned();
-    let config = changed(&original, |config| *user(config) = json!({"tokenFile": path}));
+    let config = changed(original, |config| *user(config) = json!({"tokenFile": path}));
     assert!(matches!(discover(config.path()).await.unwrap_err(), KubeError::Unauthorized { .. }));
-    let config = changed(&original, |config| *user(config) = json!({"tokenFile": "/nowhere/token"}));
+    let config = changed(original, |config| *user(config) = json!({"tokenFile": "/nowhere/token"}));
     let error = discover(config.path()).await.unwrap_err();
     assert!(error.to_string().contains("/nowhere/token"), "{error}");
 }
 
 #[tokio::test]
 async fn the_cluster_is_reached_through_streams_that_somebody_opens() {
-    let Some(original) = kubeconfig() else { return };
+    let Some(room) = Room::reach("access") else { return };
+    let original = room.kubeconfig();
     let opened = Arc::new(AtomicUsize::new(0));
     // The file names an address that only the other machine knows.
     let (mut real, mut name) = (String::new(), String::new());
-    let file = changed(&original, |config| {
+    let file = changed(original, |config| {
         let cluster = &mut config["clusters"][0]["cluster"];
         let uri: http::Uri = cluster["server"].as_str().unwrap().parse().unwrap();
         real = format!("{}:{}", uri.host().unwrap(), uri.port_u16().unwrap_or(443));

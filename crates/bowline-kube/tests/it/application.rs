@@ -43,7 +43,6 @@ async fn a_dry_run_says_what_would_change_and_changes_nothing() {
     assert_eq!(paths, [r#".spec.template.spec.containers[name="app"].image"#]);
     let image = &lab.live(&first).await.unwrap()["spec"]["template"]["spec"]["containers"][0]["image"];
     assert_eq!(image, "app:1");
-    lab.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +96,6 @@ async fn an_autoscaler_keeps_its_replicas_for_ever_and_hands_are_taken_over() {
         panic!()
     };
     assert_eq!(difference(&live, &after), []);
-    lab.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +119,6 @@ async fn what_kubectl_wrote_goes_when_it_leaves_the_manifest() {
     assert!(!lab.cluster.take_over(lab.resource(&new), &new.id, &after).await.unwrap());
     let Answer::Applied(live) = lab.apply(&new, &Expected::object(&after), false).await else { panic!() };
     assert_eq!(env(&live), 1, "{live}");
-    lab.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +188,6 @@ async fn fields_that_cannot_change_are_named() {
             answer => panic!("{}: {answer:?}", manifest.id),
         }
     }
-    lab.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,7 +242,6 @@ async fn what_is_wrong_missing_or_not_allowed_is_told_apart() {
     let answer = lab.apply(&fine, &Expected::Anything, false).await;
     let Answer::Denied { by: Denier::Quota, message } = answer else { panic!("{answer:?}") };
     assert!(message.contains("exceeded quota: small"), "{message}");
-    lab.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,7 +284,6 @@ async fn nothing_is_done_to_another_object_of_that_name() {
         Duration::from_secs(20),
     );
     assert_eq!(replaced.await.unwrap(), Deleted::Gone);
-    lab.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -309,7 +303,6 @@ async fn what_has_a_finalizer_is_going_and_not_gone() {
     assert_eq!(replaced.await.unwrap(), Deleted::Going);
     lab.write_as("holder", &manifest, "merge", "", &json!({"metadata": {"finalizers": null}})).await;
     assert_eq!(lab.live(&manifest).await, None);
-    lab.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -321,7 +314,6 @@ async fn a_manifest_that_was_copied_from_a_cluster_is_taken() {
     let Answer::Applied(live) = lab.apply(&manifest, &Expected::Anything, false).await else { panic!() };
     let remembered = remember(&copied, &live, &[]);
     assert_eq!(unchanged(&copied, lab.live(&manifest).await.as_ref(), Some(&remembered)), Verdict::Unchanged);
-    lab.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -335,5 +327,4 @@ async fn what_the_server_warns_of_is_passed_on() {
     if lab.catalog.server.minor >= 25 {
         assert!(tried.warnings.iter().any(|warning| warning.contains("deprecated")), "{tried:?}");
     }
-    lab.close().await;
 }

@@ -1,12 +1,13 @@
 use bowline_core::kube::object::Kind;
-use bowline_kube::{Cluster, GroupVersion};
+use bowline_kube::GroupVersion;
 
-use crate::lab::{kubeconfig, versions};
+use crate::lab::versions;
+use crate::stage::Stage;
 
 #[tokio::test]
 async fn kinds_are_found_with_their_scope_and_what_is_missing_is_said() {
-    let Some(kubeconfig) = kubeconfig() else { return };
-    let cluster = Cluster::connect_by(&[kubeconfig], None).await.unwrap();
+    let Some(stage) = Stage::open("discovery").await else { return };
+    let cluster = &stage.cluster;
     let catalog = cluster.discover(&versions()).await.unwrap();
     assert!(catalog.server.major == 1 && catalog.server.minor >= 20, "{:?}", catalog.server);
     for (group, kind, plural, namespaced) in [

@@ -5,17 +5,17 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bowline_kube::Cluster;
-use bowline_kube::document::Documents;
 use bowline_kube::lease::{self, Lease, Status};
 use serde_json::json;
 
-use crate::stage;
+use crate::stage::{self, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hold() {
     let Ok(namespace) = std::env::var("HOLD_NAMESPACE") else { return };
-    let cluster = stage::cluster().await.unwrap();
-    let documents = Documents::new(&cluster, &namespace, "chat", "cluster");
+    let kubeconfig = std::env::var_os("HOLD_KUBECONFIG").unwrap().into();
+    let cluster = Cluster::connect_by(&[kubeconfig], None).await.unwrap();
+    let documents = stage::documents(&cluster, &namespace);
     let lease = Lease::take(&documents, "held", "deploy").await.unwrap();
     println!("\nholding");
     for number in 0.. {
@@ -30,9 +30,10 @@ async fn hold() {
 }
 
 /// Starts such a process and waits until it writes.
-fn start(namespace: &str) -> Child {
+fn start(stage: &Stage) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "holder::hold", "--nocapture"]).env("HOLD_NAMESPACE", namespace);
+    command.args(["--exact", "holder::hold", "--nocapture"]);
+    command.env("HOLD_NAMESPACE", stage.namespace()).env("HOLD_KUBECONFIG", stage.room.kubeconfig());
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap() == "holding"));
@@ -54,9 +55,10 @@ fn signal(child: &Child, name: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_holder_writes_nothing_more_when_it_wakes_up() {
-    let Some(documents) = stage::documents("pause").await else { return };
+    let Some(stage) = Stage::open("pause").await else { return };
+    let documents = stage.documents();
     let (cluster, namespace) = (documents.cluster(), documents.namespace());
-    let mut child = start(namespace);
+    let mut child = start(&stage);
     while marks(cluster, namespace).await < 3 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -75,13 +77,13 @@ async fn a_paused_holder_writes_nothing_more_when_it_wakes_up() {
     assert!(marks(cluster, namespace).await <= before + 1);
     lease.authority().check().unwrap();
     lease.release().await.unwrap();
-    stage::drop_namespace(cluster, namespace).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_holder_leaves_its_lease_to_the_next() {
-    let Some(documents) = stage::documents("kill").await else { return };
-    let mut child = start(documents.namespace());
+    let Some(stage) = Stage::open("kill").await else { return };
+    let documents = stage.documents();
+    let mut child = start(&stage);
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(
@@ -92,5 +94,4 @@ async fn a_killed_holder_leaves_its_lease_to_the_next() {
     let lease = Lease::take(&documents, "next", "deploy").await.unwrap();
     assert!(begin.elapsed() < Duration::from_secs(5));
     lease.release().await.unwrap();
-    stage::drop_namespace(documents.cluster(), documents.namespace()).await;
 }

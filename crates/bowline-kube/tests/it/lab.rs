@@ -1,27 +1,15 @@
-//! The cluster that the tests use, and a namespace of it for each.
+//! Manifests against the cluster, and kubeconfigs that differ from its own.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::Path;
 
 use bowline_core::kube::answer::Answer;
 use bowline_core::kube::object::{Manifest, Origin, identify, split_api_version};
-use bowline_kube::{Catalog, Cluster, Dependents, Expected, GroupVersion, Resource};
+use bowline_kube::{Catalog, Cluster, Expected, GroupVersion, Resource};
 use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 
-/// The kubeconfig of the cluster that the tests may use.
-pub(crate) fn kubeconfig() -> Option<PathBuf> {
-    match std::env::var_os("BOWLINE_TEST_KUBECONFIG") {
-        Some(path) if Path::new(&path).is_file() => Some(path.into()),
-        Some(path) => {
-            bowline_testkit::skip::skip(&format!("BOWLINE_TEST_KUBECONFIG is no file: {}", path.display()))
-        }
-        None => {
-            bowline_testkit::skip::skip("no cluster: BOWLINE_TEST_KUBECONFIG is not set (lab/kubernetes up)")
-        }
-    }
-}
+use crate::stage::Stage;
 
 /// A kubeconfig like that of the cluster, changed.
 pub(crate) fn changed(original: &Path, change: impl FnOnce(&mut Value)) -> tempfile::NamedTempFile {
@@ -42,6 +30,7 @@ pub(crate) struct Lab {
     pub(crate) cluster: Cluster,
     pub(crate) catalog: Catalog,
     pub(crate) namespace: String,
+    stage: Stage,
 }
 
 /// What the tests have to do with.
@@ -60,22 +49,13 @@ pub(crate) fn versions() -> BTreeSet<GroupVersion> {
 
 impl Lab {
     pub(crate) async fn open(name: &str) -> Option<Self> {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let kubeconfig = kubeconfig()?;
-        let cluster = Cluster::connect_by(&[kubeconfig], None).await.unwrap();
+        let stage = Stage::open(name).await?;
+        let cluster = stage.cluster.clone();
         let catalog = cluster.discover(&versions()).await.unwrap();
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let namespace = format!("bowline-it-{name}-{}-{number}", std::process::id());
-        let lab = Self { cluster, catalog, namespace };
+        let lab = Self { cluster, catalog, namespace: stage.namespace().to_owned(), stage };
         lab.applied(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": lab.namespace}}))
             .await;
         Some(lab)
-    }
-
-    pub(crate) async fn close(self) {
-        let id = bowline_core::kube::object::ObjectId::of_cluster("", "Namespace", &self.namespace);
-        let resource = self.catalog.any(&id.kind).unwrap();
-        self.cluster.delete(resource, &id, &Expected::Anything, Dependents::After).await.unwrap();
     }
 
     /// A manifest in the lab's namespace.
@@ -149,7 +129,7 @@ impl Lab {
 
     /// The same cluster, as another user.
     pub(crate) async fn as_user(&self, user: &str) -> Cluster {
-        let file = changed(&kubeconfig().unwrap(), |config| {
+        let file = changed(self.stage.room.kubeconfig(), |config| {
             for entry in config["users"].as_array_mut().unwrap() {
                 entry["user"]["as"] = json!(user);
             }

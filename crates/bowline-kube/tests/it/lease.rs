@@ -5,7 +5,7 @@ use bowline_kube::document::Documents;
 use bowline_kube::lease::{self, AuthorityError, Lease, LeaseError, Status};
 use serde_json::json;
 
-use crate::stage;
+use crate::stage::{self, Stage};
 
 fn path(documents: &Documents) -> String {
     let namespace = documents.namespace();
@@ -14,7 +14,8 @@ fn path(documents: &Documents) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_twenty_contenders_one_gets_the_lease() {
-    let Some(documents) = stage::documents("twenty").await else { return };
+    let Some(stage) = Stage::open("twenty").await else { return };
+    let documents = stage.documents();
     assert_eq!(lease::status(&documents).await.unwrap(), Status::Free, "there is not even a namespace");
     let barrier = Arc::new(tokio::sync::Barrier::new(20));
     let contenders = (0..20).map(|n| {
@@ -50,12 +51,12 @@ async fn of_twenty_contenders_one_gets_the_lease() {
     assert_eq!(lease::status(&documents).await.unwrap(), Status::Free);
     let next = Lease::take(&documents, "next", "deploy").await.unwrap();
     assert_eq!(next.authority().number(), 2);
-    stage::drop_namespace(documents.cluster(), documents.namespace()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_lock_ends_the_right_of_its_holder() {
-    let Some(documents) = stage::documents("break").await else { return };
+    let Some(stage) = Stage::open("break").await else { return };
+    let documents = stage.documents();
     let lease = Lease::take(&documents, "first", "deploy").await.unwrap();
     let broken = lease::force_release(&documents, "operator").await.unwrap().unwrap();
     assert_eq!(broken.run, "first");
@@ -65,12 +66,12 @@ async fn a_broken_lock_ends_the_right_of_its_holder() {
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(matches!(lease.authority().check(), Err(AuthorityError::Taken { .. })));
     second.authority().check().unwrap();
-    stage::drop_namespace(documents.cluster(), documents.namespace()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_of_others_disturb_no_lease_and_deleting_it_ends_the_right() {
-    let Some(documents) = stage::documents("label").await else { return };
+    let Some(stage) = Stage::open("label").await else { return };
+    let documents = stage.documents();
     let lease = Lease::take(&documents, "run", "deploy").await.unwrap();
     let label = json!({"metadata": {"labels": {"team": "chat"}}});
     stage::patch(documents.cluster(), &path(&documents), label).await;
@@ -82,12 +83,12 @@ async fn labels_of_others_disturb_no_lease_and_deleting_it_ends_the_right() {
     tokio::time::sleep(Duration::from_secs(6)).await;
     let lost = lease.authority().check().unwrap_err();
     assert!(lost.to_string().contains("deleted"), "{lost}");
-    stage::drop_namespace(documents.cluster(), documents.namespace()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_of_somebody_else_is_not_taken() {
-    let Some(documents) = stage::documents("other").await else { return };
+    let Some(stage) = Stage::open("other").await else { return };
+    let documents = stage.documents();
     stage::make_namespace(documents.cluster(), documents.namespace()).await;
     let other = json!({"metadata": {"name": "bowline.chat.cluster"}, "spec": {"holderIdentity": "somebody"}});
     let (all, _) = path(&documents).rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
@@ -95,13 +96,13 @@ async fn a_lease_of_somebody_else_is_not_taken() {
     let error = Lease::take(&documents, "run", "deploy").await.err().unwrap();
     assert!(matches!(error, LeaseError::Unreadable { .. }), "{error}");
     assert!(error.hint().unwrap().contains("kubectl"), "{:?}", error.hint());
-    stage::drop_namespace(documents.cluster(), documents.namespace()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_holder_that_is_cut_off_stops_at_half_its_lease() {
-    let Some((cluster, proxy)) = stage::cluster_behind_proxy().await else { return };
-    let documents = Documents::new(&cluster, &stage::namespace("cut"), "chat", "cluster");
+    let Some(stage) = Stage::open("cut").await else { return };
+    let (cluster, proxy) = stage.behind_proxy().await;
+    let documents = stage::documents(&cluster, stage.namespace());
     let lease = Lease::take(&documents, "run", "deploy").await.unwrap();
     // Short trouble is no reason to stop.
     proxy.refuse();
@@ -114,6 +115,4 @@ async fn a_holder_that_is_cut_off_stops_at_half_its_lease() {
     assert!(matches!(lost, AuthorityError::Stale { .. }), "{lost}");
     proxy.heal();
     assert!(lease.authority().check().is_err());
-    let direct = stage::cluster().await.unwrap();
-    stage::drop_namespace(&direct, documents.namespace()).await;
 }

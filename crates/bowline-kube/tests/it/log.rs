@@ -3,17 +3,9 @@ use std::time::Duration;
 use bowline_kube::Cluster;
 use bowline_kube::exec::Place;
 use bowline_kube::log::{Beginning, Source};
-use bowline_testkit::skip::skip;
 use serde_json::{Value, json};
 
-use crate::stage;
-
-/// An image that has a shell, as nodes know it; the pods of these tests need it.
-fn image() -> Option<String> {
-    std::env::var("BOWLINE_TEST_SHELL_IMAGE")
-        .ok()
-        .or_else(|| skip("no image with a shell on the nodes: BOWLINE_TEST_SHELL_IMAGE is not set"))
-}
+use crate::stage::{self, Stage};
 
 async fn start(cluster: &Cluster, namespace: &str, image: &str, script: &str) {
     stage::make_namespace(cluster, namespace).await;
@@ -44,8 +36,9 @@ fn status(pod: &Value) -> &Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_are_followed_over_restarts_and_the_previous_instance_is_read() {
-    let (Some(cluster), Some(image)) = (stage::cluster().await, image()) else { return };
-    let namespace = stage::namespace("log");
+    let Some(stage) = Stage::open("log").await else { return };
+    let Some(image) = stage.room.shell_image() else { return };
+    let (cluster, namespace) = (stage.cluster.clone(), stage.namespace().to_owned());
     let subject = stage::subject("apps", "Deployment", "deployments", &namespace, "user");
     start(&cluster, &namespace, &image, "for n in 1 2 3; do echo line $n; sleep 1; done; exit 3").await;
     let mut lines = cluster.log_follow(vec![subject], Beginning::default());
@@ -73,13 +66,13 @@ async fn logs_are_followed_over_restarts_and_the_previous_instance_is_read() {
     assert_eq!(previous.len(), 3);
     let missing = Source { container: "nobody".into(), ..source };
     assert!(cluster.log_tail(&missing, 1, false).await.is_err());
-    stage::drop_namespace(&cluster, &namespace).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_gives_its_output_its_input_and_its_exit_code() {
-    let (Some(cluster), Some(image)) = (stage::cluster().await, image()) else { return };
-    let namespace = stage::namespace("exec");
+    let Some(stage) = Stage::open("exec").await else { return };
+    let Some(image) = stage.room.shell_image() else { return };
+    let (cluster, namespace) = (stage.cluster.clone(), stage.namespace().to_owned());
     start(&cluster, &namespace, &image, "sleep 1000").await;
     let pod = pod(&cluster, &namespace, |pod| status(pod)["ready"] == true).await;
     let place = Place { namespace: namespace.clone(), pod, container: Some("app".into()) };
@@ -125,5 +118,4 @@ async fn a_command_gives_its_output_its_input_and_its_exit_code() {
     let size = ["sh", "-c", "sleep 1; stty size; exit 5"].map(str::to_owned);
     let code = cluster.exec(&place, &size, streams).await.unwrap();
     assert_eq!((code, String::from_utf8_lossy(&stdout).trim()), (5, "31 101"));
-    stage::drop_namespace(&cluster, &namespace).await;
 }

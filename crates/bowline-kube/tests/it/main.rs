@@ -1,5 +1,4 @@
-//! Against a real API server, that of `BOWLINE_TEST_KUBECONFIG` (`lab/kubernetes up`), and against one of a few lines
-//! that fails as told.
+//! Against a real API server (see `bowline_testkit::cluster`), and against one of a few lines that fails as told.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod access;

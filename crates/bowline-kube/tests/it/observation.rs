@@ -39,7 +39,6 @@ async fn a_thousand_objects_are_applied_at_once_and_looked_at_in_pages() {
         (&one["kind"], &one["apiVersion"], &one["data"]["a"]),
         (&json!("ConfigMap"), &json!("v1"), &json!("b"))
     );
-    lab.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,5 +80,4 @@ async fn what_may_not_be_listed_is_asked_for_by_name_and_secrets_stay_secret() {
     assert!(observation.notes.iter().any(|note| note.contains("services") && note.contains("forbidden")));
     let all = format!("{observation:?}");
     assert!(all.contains("sha256:") && !all.contains("hunter2") && !all.contains("aHVudGVyMg"), "{all}");
-    lab.close().await;
 }

@@ -14,7 +14,7 @@ use bowline_kube::lease::Lease;
 use bowline_kube::state::StateError;
 use serde_json::json;
 
-use crate::stage;
+use crate::stage::{self, Stage};
 
 fn run() -> RunId {
     RunId::from("20261122T101500-3f9c2ab417".to_owned())
@@ -56,7 +56,8 @@ fn noise(bytes: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn journal_and_revisions_are_kept_and_forgotten() {
-    let Some(documents) = stage::documents("state").await else { return };
+    let Some(stage) = Stage::open("state").await else { return };
+    let documents = stage.documents();
     assert!(documents.state().await.unwrap().revisions.is_empty(), "there is not even a namespace");
     let lease = Lease::take(&documents, "run", "deploy").await.unwrap();
     let authority = lease.authority();
@@ -104,12 +105,12 @@ async fn journal_and_revisions_are_kept_and_forgotten() {
         documents.list(&[Kind::Revision, Kind::Spec, Kind::Manifests]).await.unwrap().documents.is_empty()
     );
     lease.release().await.unwrap();
-    stage::drop_namespace(documents.cluster(), documents.namespace()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_writers_of_one_revision_one_wins() {
-    let Some(documents) = stage::documents("race").await else { return };
+    let Some(stage) = Stage::open("race").await else { return };
+    let documents = stage.documents();
     stage::make_namespace(documents.cluster(), documents.namespace()).await;
     // Large ones: parts come before the head that decides.
     let texts: Vec<String> = (0..6).map(|n| format!("{n}{}", noise(3 << 20))).collect();
@@ -132,12 +133,12 @@ async fn of_two_writers_of_one_revision_one_wins() {
     assert_eq!(found.documents.len(), 1);
     assert_eq!(found.documents[0].content, json!(winner));
     assert!(found.unreadable.is_empty(), "the others left nothing: {:?}", found.unreadable);
-    stage::drop_namespace(documents.cluster(), documents.namespace()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revision_of_three_megabytes_survives_and_one_that_is_damaged_is_told_of() {
-    let Some(documents) = stage::documents("large").await else { return };
+    let Some(stage) = Stage::open("large").await else { return };
+    let documents = stage.documents();
     let lease = Lease::take(&documents, "run", "deploy").await.unwrap();
     let entry = |number: usize| Entry {
         id: ObjectId::namespaced("apps", "Deployment", "chat", &format!("service-{number}")),
@@ -183,5 +184,4 @@ async fn a_revision_of_three_megabytes_survives_and_one_that_is_damaged_is_told_
     let others = Documents::new(documents.cluster(), documents.namespace(), "cha", "cluster");
     assert!(others.state().await.unwrap().revisions.is_empty());
     lease.release().await.unwrap();
-    stage::drop_namespace(documents.cluster(), documents.namespace()).await;
 }

@@ -6,7 +6,7 @@ use bowline_kube::Cluster;
 use bowline_kube::watch::{Subject, Watch};
 use serde_json::{Value, json};
 
-use crate::stage;
+use crate::stage::{self, Stage};
 
 /// Waits until the picture shows something.
 async fn until(watch: &mut Watch, what: &str, shows: impl Fn(&Watch) -> bool) {
@@ -33,8 +33,8 @@ fn path(namespace: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_are_seen_as_they_happen() {
-    let Some(cluster) = stage::cluster().await else { return };
-    let namespace = stage::namespace("watch");
+    let Some(stage) = Stage::open("watch").await else { return };
+    let (cluster, namespace) = (stage.cluster.clone(), stage.namespace().to_owned());
     stage::make_namespace(&cluster, &namespace).await;
     let (a, b) = (config_map(&namespace, "a"), config_map(&namespace, "b"));
     let space = Subject {
@@ -59,7 +59,6 @@ async fn changes_are_seen_as_they_happen() {
         watch.seen(&Kind::new("", "ConfigMap"), Some(&namespace)).len(),
         1 + root_certificate(&watch, &namespace)
     );
-    stage::drop_namespace(&cluster, &namespace).await;
 }
 
 /// A controller manager puts one into each namespace.
@@ -70,8 +69,8 @@ fn root_certificate(watch: &Watch, namespace: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_object_owns_is_seen_with_it() {
-    let Some(cluster) = stage::cluster().await else { return };
-    let namespace = stage::namespace("owned");
+    let Some(stage) = Stage::open("owned").await else { return };
+    let (cluster, namespace) = (stage.cluster.clone(), stage.namespace().to_owned());
     stage::make_namespace(&cluster, &namespace).await;
     let subject = stage::subject("apps", "Deployment", "deployments", &namespace, "user");
     let mut watch = Watch::open(&cluster, std::slice::from_ref(&subject)).await.unwrap();
@@ -111,7 +110,6 @@ async fn what_an_object_owns_is_seen_with_it() {
         1
     );
     stage::patch(&cluster, &format!("{pods}/user-1-a"), json!({"metadata": {"finalizers": null}})).await;
-    stage::drop_namespace(&cluster, &namespace).await;
 }
 
 /// Pods are admitted once their namespace has an account, which a controller makes; alone, we make it.
@@ -131,43 +129,41 @@ async fn wait_for_service_account(cluster: &Cluster, namespace: &str) {
 async fn survives<F: Future<Output = ()>>(
     watched: &Cluster,
     direct: &Cluster,
-    name: &str,
+    namespace: &str,
     away: impl FnOnce() -> F,
     during: bool,
 ) {
-    let namespace = stage::namespace(name);
-    stage::make_namespace(direct, &namespace).await;
-    let (a, b) = (config_map(&namespace, "a"), config_map(&namespace, "b"));
+    stage::make_namespace(direct, namespace).await;
+    let (a, b) = (config_map(namespace, "a"), config_map(namespace, "b"));
     for name in ["a", "b"] {
-        stage::post(direct, &path(&namespace), json!({"metadata": {"name": name}, "data": {"a": "1"}})).await;
+        stage::post(direct, &path(namespace), json!({"metadata": {"name": name}, "data": {"a": "1"}})).await;
     }
     let mut watch = Watch::open(watched, std::slice::from_ref(&a)).await.unwrap();
     let gone = away();
     if during {
         // Behind its back: one changes, one goes.
-        stage::patch(direct, &format!("{}/a", path(&namespace)), json!({"data": {"a": "2"}})).await;
-        stage::delete(direct, &format!("{}/b", path(&namespace))).await;
+        stage::patch(direct, &format!("{}/a", path(namespace)), json!({"data": {"a": "2"}})).await;
+        stage::delete(direct, &format!("{}/b", path(namespace))).await;
         until(&mut watch, "the trouble is told", |watch| watch.trouble().is_some()).await;
         assert_eq!(data(&watch, &a.id), Some(json!("1")));
         assert_eq!(data(&watch, &b.id), Some(json!("1")));
     }
     gone.await;
     if !during {
-        stage::patch(direct, &format!("{}/a", path(&namespace)), json!({"data": {"a": "2"}})).await;
-        stage::delete(direct, &format!("{}/b", path(&namespace))).await;
+        stage::patch(direct, &format!("{}/a", path(namespace)), json!({"data": {"a": "2"}})).await;
+        stage::delete(direct, &format!("{}/b", path(namespace))).await;
     }
     until(&mut watch, "the change is seen", |watch| data(watch, &a.id) == Some(json!("2"))).await;
     until(&mut watch, "b is gone", |watch| watch.sight(&b.id).object.is_none()).await;
     until(&mut watch, "the trouble is over", |watch| watch.trouble().is_none()).await;
-    stage::patch(direct, &format!("{}/a", path(&namespace)), json!({"data": {"a": "3"}})).await;
+    stage::patch(direct, &format!("{}/a", path(namespace)), json!({"data": {"a": "3"}})).await;
     until(&mut watch, "it goes on", |watch| data(watch, &a.id) == Some(json!("3"))).await;
-    stage::drop_namespace(direct, &namespace).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_survives_an_api_server_that_cannot_be_reached_for_a_while() {
-    let Some((cluster, proxy)) = stage::cluster_behind_proxy().await else { return };
-    let direct = stage::cluster().await.unwrap();
+    let Some(stage) = Stage::open("away").await else { return };
+    let (cluster, proxy) = stage.behind_proxy().await;
     let away = || {
         proxy.refuse();
         async {
@@ -175,17 +171,17 @@ async fn a_watch_survives_an_api_server_that_cannot_be_reached_for_a_while() {
             proxy.heal();
         }
     };
-    survives(&cluster, &direct, "away", away, true).await;
+    survives(&cluster, &stage.cluster, stage.namespace(), away, true).await;
 }
 
 /// `BOWLINE_TEST_API_RESTART` is a command that stops the API server for a while and starts it again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_survives_a_restart_of_the_api_server() {
     let Ok(command) = std::env::var("BOWLINE_TEST_API_RESTART") else { return };
-    let Some(cluster) = stage::cluster().await else { return };
+    let Some(stage) = Stage::open("restart").await else { return };
     let away = || async {
         let status = tokio::process::Command::new("sh").args(["-c", &command]).status().await.unwrap();
         assert!(status.success());
     };
-    survives(&cluster, &cluster, "restart", away, false).await;
+    survives(&stage.cluster, &stage.cluster, stage.namespace(), away, false).await;
 }
