@@ -14,6 +14,7 @@ mod discovery;
 mod error;
 mod login;
 mod observation;
+mod right;
 
 pub mod document;
 pub mod exec;
