@@ -4,12 +4,16 @@ mod apply;
 mod assessment;
 pub mod delivery;
 pub mod deploy;
+pub mod diff;
 mod drive;
 pub mod goal;
 mod ledger;
+pub mod lock;
 pub mod proposal;
 mod secret;
 pub mod site;
+mod standing;
+pub mod status;
 mod survey;
 
 pub use delivery::Delivery;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use bowline_compose::connection::{Address, Command, Connection, Options};
 use bowline_core::event::RunId;
 use bowline_core::kube::object::{Manifest, ObjectId, Origin};
-use bowline_kube::document::Documents;
+use bowline_kube::document::{DocumentError, Documents};
 use bowline_kube::lease::{Holder, Lease, LeaseError};
+use bowline_kube::state::State;
 use bowline_kube::{CONTROL_PLANE_KUBECONFIGS, Cluster, KubeError, Opener, Stream};
 use serde_json::json;
 
@@ -80,6 +81,19 @@ impl Site {
     ) -> Failure {
         let kind = if unreachable { FailureKind::Unreachable } else { FailureKind::Failed };
         with_hint(Failure::new(kind, format!("{doing} {}", self.target.name)).because(error), hint)
+    }
+
+    /// What Bowline keeps there.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn state(&self) -> Outcome<State> {
+        self.documents.state().await.map_err(|error| self.explain_document(&error))
+    }
+
+    /// An error of a document in words.
+    pub fn explain_document(&self, error: &DocumentError) -> Failure {
+        self.explain_any("reading what was deployed to", error, error.is_unreachable(), error.hint())
     }
 
     /// The namespace in which Bowline's documents are, as a manifest: the lock is kept there before anything else is.
