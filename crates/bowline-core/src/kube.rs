@@ -4,6 +4,7 @@
 //! no version of Kubernetes is built in.
 
 pub mod adjustment;
+pub mod adoption;
 pub mod answer;
 pub mod comparison;
 pub mod conflict;
@@ -16,6 +17,7 @@ pub mod naming;
 pub mod normal;
 pub mod object;
 pub mod order;
+pub mod place;
 pub mod planning;
 pub mod preflight;
 pub mod prune;

@@ -223,7 +223,7 @@ pub fn bequeath(live: &Value) -> Option<Vec<Value>> {
 }
 
 /// Adds one set of fields to another.
-fn unite(fields: &mut Value, more: &Value) {
+pub(super) fn unite(fields: &mut Value, more: &Value) {
     let (Value::Object(fields), Value::Object(more)) = (fields, more) else { return };
     for (name, inner) in more {
         unite(fields.entry(name).or_insert_with(|| Value::Object(Map::new())), inner);

@@ -66,10 +66,10 @@ pub struct Entry {
     /// The version of its API that it was written in, without the group: how to ask for it.
     pub version: String,
     /// What is to be remembered of it: while the manifest and the object are as they were then, nothing is to be done,
-    /// and no dry run is needed to know that. None for what was adopted and never applied.
+    /// and no dry run is needed to know that. None where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remembered: Option<Remembered>,
-    /// Where it was written; none for what was adopted, and for what Bowline made itself.
+    /// Where it was written; none for what Bowline made itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
 }

@@ -2,13 +2,16 @@
 
 mod apply;
 mod assessment;
+mod crew;
 pub mod delivery;
 pub mod deploy;
 pub mod diff;
 mod drive;
+pub mod exec;
 pub mod goal;
 mod ledger;
 pub mod lock;
+pub mod logs;
 pub mod proposal;
 mod secret;
 pub mod site;

@@ -41,9 +41,9 @@ pub(super) fn resource<'c>(catalog: &'c Catalog, entry: &Entry) -> Option<&'c Re
     catalog.resource(&version, &entry.id.kind.kind).or_else(|| catalog.any(&entry.id.kind))
 }
 
-/// The objects of a revision that run pods, to be watched.
-pub(super) fn workloads(catalog: &Catalog, revision: &Revision) -> Vec<Subject> {
-    let entries = revision.inventory.iter().filter(|entry| runs_pods(&entry.id.kind));
+/// The objects that run pods, to be watched.
+pub(super) fn subjects<'e>(catalog: &Catalog, entries: impl IntoIterator<Item = &'e Entry>) -> Vec<Subject> {
+    let entries = entries.into_iter().filter(|entry| runs_pods(&entry.id.kind));
     entries.filter_map(|entry| Some(Subject::of(resource(catalog, entry)?, &entry.id))).collect()
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::lock;
 use super::site::Site;
-use super::standing::{Standing, discover, workloads};
+use super::standing::{Standing, discover, subjects};
 use crate::clock;
 use crate::error::Outcome;
 use crate::operation::status::{Report, unfinished};
@@ -50,7 +50,7 @@ async fn look(
     now: Timestamp,
 ) -> Outcome<(Status, Vec<String>)> {
     let catalog = discover(site, revision.inventory.iter()).await?;
-    let subjects = workloads(&catalog, revision);
+    let subjects = subjects(&catalog, revision.inventory.iter());
     let watch = async {
         let watch = Watch::open(&site.cluster, &subjects).await;
         watch.map_err(|error| site.explain("looking at", &error))
