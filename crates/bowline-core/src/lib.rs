@@ -26,6 +26,7 @@ pub mod reference;
 pub mod release;
 pub mod rollout;
 pub mod service;
+pub mod status;
 pub mod tag;
 pub mod timeline;
 pub mod title;

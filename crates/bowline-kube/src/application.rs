@@ -1,7 +1,7 @@
 //! Objects are applied, replaced and deleted.
 
 use bowline_core::kube::answer::{Answer, classify};
-use bowline_core::kube::conflict::{MANAGER, inherit};
+use bowline_core::kube::conflict::{MANAGER, bequeath, inherit};
 use bowline_core::kube::object::{Manifest, ObjectId};
 use http::Method;
 use serde_json::{Value, json};
@@ -177,14 +177,36 @@ impl Cluster {
         live: &Value,
     ) -> Result<bool, KubeError> {
         let Some(fields) = inherit(live) else { return Ok(false) };
-        let what = format!("take over {id}");
+        self.set_owners(resource, id, live, fields, &format!("take over {id}")).await
+    }
+
+    /// Makes kubectl the owner of what Bowline applied in an object, so that `kubectl apply --server-side` finds it as its
+    /// own. Changes no field. False where Bowline holds nothing, or the object has changed since it was looked at.
+    pub async fn hand_over(
+        &self,
+        resource: &Resource,
+        id: &ObjectId,
+        live: &Value,
+    ) -> Result<bool, KubeError> {
+        let Some(fields) = bequeath(live) else { return Ok(false) };
+        self.set_owners(resource, id, live, fields, &format!("hand over {id}")).await
+    }
+
+    async fn set_owners(
+        &self,
+        resource: &Resource,
+        id: &ObjectId,
+        live: &Value,
+        fields: Vec<Value>,
+        what: &str,
+    ) -> Result<bool, KubeError> {
         let version = live.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
         let body = json!([
             {"op": "test", "path": "/metadata/resourceVersion", "value": version},
             {"op": "replace", "path": "/metadata/managedFields", "value": fields},
         ]);
         let call = Call {
-            what: &what,
+            what,
             method: Method::PATCH,
             path: format!(
                 "{}?fieldManager={MANAGER}",
@@ -197,7 +219,7 @@ impl Cluster {
         match reply.status.as_u16() {
             // What a `test` does not find equal is an invalid patch.
             404 | 409 | 422 => Ok(false),
-            _ => reply.success(&what, self.server()).map(|_| true),
+            _ => reply.success(what, self.server()).map(|_| true),
         }
     }
 

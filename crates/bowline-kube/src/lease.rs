@@ -159,6 +159,19 @@ impl Lease {
     }
 }
 
+impl Lease {
+    /// Gives the lease back and takes it away altogether: for a target that Bowline leaves. Somebody who has taken it
+    /// meanwhile keeps it.
+    pub async fn remove(self) -> Result<(), LeaseError> {
+        let documents = self.documents.clone();
+        self.release().await?;
+        match record::read(&documents).await? {
+            Some(record) if record.is_free() => Ok(record.remove(&documents).await?),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         self.renewal.abort();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_core::kube::object::identify;
+use bowline_core::kube::object::{ObjectId, identify};
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use kube::client::Body;
@@ -32,6 +32,8 @@ pub struct Source {
     pub pod: String,
     /// Its container.
     pub container: String,
+    /// The object whose pod it is, where it was found by that.
+    pub workload: Option<ObjectId>,
 }
 
 impl fmt::Display for Source {
@@ -82,15 +84,30 @@ impl Cluster {
         lines: u32,
         previous: bool,
     ) -> Result<Vec<Line>, KubeError> {
+        self.log(source, Beginning { lines: Some(lines), since: None }, previous).await
+    }
+
+    /// What a container wrote from a beginning on; of the instance before it was last restarted, where `previous` is
+    /// wanted.
+    ///
+    /// # Errors
+    /// As with [`Self::log_tail`].
+    pub async fn log(
+        &self,
+        source: &Source,
+        beginning: Beginning,
+        previous: bool,
+    ) -> Result<Vec<Line>, KubeError> {
         let what = what(source);
+        let most = beginning.lines.and_then(|lines| usize::try_from(lines).ok()).unwrap_or(usize::MAX);
         let read = async {
-            let wish = Wish { lines: Some(lines), previous, ..Wish::default() };
+            let wish = Wish { lines: beginning.lines, since: beginning.since, previous, follow: false };
             let mut reading = Reading::open(self, Arc::new(source.clone()), wish).await?;
             let mut kept = VecDeque::new();
             while let Some(line) = reading.next().await? {
                 kept.push_back(line);
                 // A server may give more than it was asked for.
-                while kept.len() > usize::try_from(lines).unwrap_or(usize::MAX) {
+                while kept.len() > most {
                     kept.pop_front();
                 }
             }
@@ -166,10 +183,16 @@ async fn follow_all(
     }
 }
 
+/// The containers of a workload that were started at least once: those that have logs.
+pub fn sources(sight: &Sight) -> Vec<Source> {
+    instances(sight).into_iter().map(|(source, ..)| source).collect()
+}
+
 /// The containers of a workload that were started, each with the id of its last start and whether that still runs.
 fn instances(sight: &Sight) -> Vec<(Source, String, bool)> {
     let own =
         sight.object.as_deref().filter(|value| value.get("kind").and_then(Value::as_str) == Some("Pod"));
+    let workload = sight.object.as_deref().and_then(identify);
     let mut found = Vec::new();
     for pod in sight.pods().chain(own) {
         let Some(pod_id) = identify(pod) else { continue };
@@ -183,6 +206,7 @@ fn instances(sight: &Sight) -> Vec<(Source, String, bool)> {
                 namespace: pod_id.namespace.clone().unwrap_or_default(),
                 pod: pod_id.name.clone(),
                 container: container.to_owned(),
+                workload: workload.clone(),
             };
             found.push((source, id.to_owned(), status.pointer("/state/running").is_some()));
         }
@@ -359,7 +383,7 @@ mod tests {
     use super::*;
 
     fn source() -> Source {
-        Source { namespace: "chat".into(), pod: "user-1".into(), container: "app".into() }
+        Source { namespace: "chat".into(), pod: "user-1".into(), container: "app".into(), workload: None }
     }
 
     #[test]

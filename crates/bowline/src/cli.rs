@@ -60,6 +60,8 @@ pub enum Verb {
     History(commands::history::HistoryArgs),
     /// Show what the services of a target write
     Logs(commands::logs::LogsArgs),
+    /// Run a command in a container of a cluster that runs already
+    Exec(commands::exec::ExecArgs),
     /// Show what somebody changed on a target by hand
     Diff(commands::diff::DiffArgs),
     /// Remove what nothing needs any more, on a target or in the registry
@@ -141,6 +143,7 @@ fn dispatch(context: &Context, verb: Verb) -> Outcome<ExitCode> {
         Verb::Status(args) => return wait(commands::status::run(context, args)),
         Verb::History(args) => wait(commands::history::run(context, args)),
         Verb::Logs(args) => wait(commands::logs::run(context, args)),
+        Verb::Exec(args) => return wait(commands::exec::run(context, args)),
         Verb::Diff(args) => return wait(commands::diff::run(context, args)),
         Verb::Prune(args) => wait(commands::prune::run(context, args)),
         Verb::Lock(args) => wait(commands::lock::run(context, args)),

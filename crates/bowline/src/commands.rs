@@ -7,6 +7,7 @@ pub mod deploy;
 pub mod detach;
 pub mod diff;
 pub mod doctor;
+pub mod exec;
 pub mod history;
 pub mod init;
 pub mod lock;

@@ -5,6 +5,7 @@ pub mod event;
 pub mod phase;
 pub mod plan;
 pub mod table;
+pub mod terminal;
 pub mod width;
 
 use std::fmt::Display;

@@ -1,41 +1,8 @@
 //! What runs on a Docker host, in few words.
 
-use serde::Serialize;
-
 use crate::compose::observed::{Container, Observed};
 use crate::health::{CheckStatus, ProcessState};
-
-/// `status --json` (design, "Verbs").
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Status {
-    /// The target's name.
-    pub target: String,
-    /// The release of the newest revision; none before the first deploy and where the state was adopted.
-    pub release: Option<String>,
-    /// The newest revision's number.
-    pub revision: Option<u64>,
-    /// The services of the project.
-    pub services: Vec<ServiceStatus>,
-    /// Whether all of them do their work.
-    pub healthy: bool,
-    /// What an interrupted run left unfinished, in words.
-    pub interrupted: Option<String>,
-}
-
-/// One service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ServiceStatus {
-    /// The compose service.
-    pub name: String,
-    /// The release that it runs, where its image is ours.
-    pub version: Option<String>,
-    /// Its image: the manifest's digest where it is ours, else the engine's id.
-    pub digest: Option<String>,
-    /// `running`, `healthy`, `unhealthy`, `starting`, `restarting`, `exited (1)`, `completed`, `absent`, …
-    pub state: String,
-    /// When its newest process was started (RFC 3339, the engine's clock).
-    pub since: Option<String>,
-}
+use crate::status::{ServiceStatus, Status};
 
 /// Folds one look into words.
 pub fn fold(target: &str, observed: &Observed) -> Status {
@@ -66,6 +33,7 @@ pub fn fold(target: &str, observed: &Observed) -> Status {
             digest,
             state: words(&containers, wanted, task),
             since: containers.iter().map(|container| container.started_at.clone()).max(),
+            count: None,
         });
     }
     Status {

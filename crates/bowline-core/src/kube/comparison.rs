@@ -160,7 +160,7 @@ pub fn mask(object: &mut Value) {
     }
 }
 
-fn is_secret(object: &Value) -> bool {
+pub(super) fn is_secret(object: &Value) -> bool {
     object.get("apiVersion").and_then(Value::as_str) == Some("v1")
         && object.get("kind").and_then(Value::as_str) == Some("Secret")
 }

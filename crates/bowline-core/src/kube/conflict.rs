@@ -8,6 +8,8 @@ use super::object::Manifest;
 
 /// The name under which Bowline's fields are kept.
 pub const MANAGER: &str = "bowline";
+/// The name under which `kubectl apply --server-side` keeps fields.
+const KUBECTL: &str = "kubectl";
 
 /// A field that server-side apply would take from somebody.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -192,8 +194,36 @@ pub fn inherit(live: &Value) -> Option<Vec<Value>> {
     Some(rest)
 }
 
+/// The `metadata.managedFields` of an object after what Bowline applied has become kubectl's, as `kubectl apply
+/// --server-side` keeps it; none where Bowline holds nothing.
+pub fn bequeath(live: &Value) -> Option<Vec<Value>> {
+    let entries = live.pointer("/metadata/managedFields")?.as_array()?;
+    let is = |entry: &Value, manager: &str| {
+        entry.get("manager").and_then(Value::as_str) == Some(manager)
+            && entry.get("operation").and_then(Value::as_str) == Some("Apply")
+            && entry.get("subresource").and_then(Value::as_str).unwrap_or_default().is_empty()
+    };
+    let mut ours = entries.iter().find(|entry| is(entry, MANAGER))?.clone();
+    let same = |entry: &Value| entry.get("apiVersion") == ours.get("apiVersion");
+    let mut fields = ours.get("fieldsV1").cloned().unwrap_or_else(|| json!({}));
+    let mut rest = Vec::new();
+    for entry in entries.iter().filter(|entry| !is(entry, MANAGER)) {
+        if is(entry, KUBECTL) && same(entry) {
+            unite(&mut fields, entry.get("fieldsV1").unwrap_or(&Value::Null));
+        } else {
+            rest.push(entry.clone());
+        }
+    }
+    if let Some(map) = ours.as_object_mut() {
+        map.insert("manager".into(), json!(KUBECTL));
+        map.insert("fieldsV1".into(), fields);
+    }
+    rest.push(ours);
+    Some(rest)
+}
+
 /// Adds one set of fields to another.
-fn unite(fields: &mut Value, more: &Value) {
+pub(super) fn unite(fields: &mut Value, more: &Value) {
     let (Value::Object(fields), Value::Object(more)) = (fields, more) else { return };
     for (name, inner) in more {
         unite(fields.entry(name).or_insert_with(|| Value::Object(Map::new())), inner);
@@ -313,5 +343,29 @@ mod tests {
         );
         assert_eq!(inherit(&json!({"metadata": {"managedFields": after}})), None);
         assert_eq!(inherit(&json!({"metadata": {}})), None);
+    }
+
+    #[test]
+    fn what_bowline_applied_becomes_kubectls_and_the_rest_stays() {
+        let entry = |manager: &str, operation: &str, fields: Value| json!({"manager": manager, "operation": operation, "apiVersion": "apps/v1", "fieldsV1": fields});
+        let (a, b) = (json!({"f:spec": {"f:a": {}}}), json!({"f:spec": {"f:b": {}}}));
+        let both = json!({"f:spec": {"f:a": {}, "f:b": {}}});
+        let hand = entry("kubectl", "Update", b.clone());
+        let table = [
+            (vec![entry("bowline", "Apply", a.clone())], Some(vec![entry("kubectl", "Apply", a.clone())])),
+            (
+                vec![
+                    entry("kubectl", "Apply", b.clone()),
+                    entry("bowline", "Apply", a.clone()),
+                    hand.clone(),
+                ],
+                Some(vec![hand.clone(), entry("kubectl", "Apply", both)]),
+            ),
+            (vec![hand, entry("bowline", "Update", a)], None),
+        ];
+        for (fields, expected) in table {
+            let after = bequeath(&json!({"metadata": {"managedFields": fields}}));
+            assert_eq!(after, expected);
+        }
     }
 }

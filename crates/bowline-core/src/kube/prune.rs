@@ -1,10 +1,10 @@
 //! Which objects of an earlier release are no longer wanted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::comparison::{Loss, loss};
 use super::object::ObjectId;
-use super::revision::Inventory;
+use super::revision::{Entry, Inventory, Revision};
 
 /// What would go, and what stays although nothing wants it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +34,22 @@ pub fn prune(inventory: &Inventory, wanted: &BTreeSet<ObjectId>) -> Result<Prune
     let unwanted = inventory.ids().filter(|id| !wanted.contains(*id)).cloned();
     let (kept, gone) = unwanted.partition(|id| loss(&id.kind) == Loss::Data);
     Ok(Pruned { gone, kept })
+}
+
+/// The objects of all revisions but the newest that the newest does not have, each with the version of its API that it was
+/// last written in.
+///
+/// # Errors
+/// When the newest has none.
+pub fn leftovers(
+    revisions: &BTreeMap<u64, Revision>,
+) -> Result<(Pruned, BTreeMap<ObjectId, Entry>), PruneError> {
+    let Some((_, newest)) = revisions.last_key_value() else { return Ok(Default::default()) };
+    let earlier = revisions.values().flat_map(|revision| revision.inventory.iter());
+    let entries: BTreeMap<ObjectId, Entry> = earlier.map(|entry| (entry.id.clone(), entry.clone())).collect();
+    let all: Inventory = entries.values().cloned().collect();
+    let pruned = prune(&all, &newest.inventory.ids().cloned().collect())?;
+    Ok((pruned, entries))
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ mod tests;
 
 pub use baseline::broken_before;
 pub use evidence::troubles;
+pub use pod::is_ready as is_pod_ready;
 pub use probe::unproven;
 pub use progress::{Progress, progress};
 pub use related::{Related, wanted_related};

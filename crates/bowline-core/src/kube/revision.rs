@@ -66,10 +66,10 @@ pub struct Entry {
     /// The version of its API that it was written in, without the group: how to ask for it.
     pub version: String,
     /// What is to be remembered of it: while the manifest and the object are as they were then, nothing is to be done,
-    /// and no dry run is needed to know that. None for what was adopted and never applied.
+    /// and no dry run is needed to know that. None where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remembered: Option<Remembered>,
-    /// Where it was written; none for what was adopted, and for what Bowline made itself.
+    /// Where it was written; none for what Bowline made itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
 }
@@ -167,6 +167,30 @@ pub fn outdated(revisions: &BTreeMap<u64, Revision>, keep: u32) -> Vec<u64> {
     numbers
 }
 
+/// What a revision changed against the one before it, in words: `Deployment/user`, `ConfigMap/settings (new)`.
+pub fn changes(before: Option<&Revision>, after: &Revision) -> Vec<String> {
+    let called = |id: &ObjectId| format!("{}/{}", id.kind, id.name);
+    let Some(before) = before else {
+        let word = if after.verb == "adopt" { "found" } else { "first" };
+        return after.inventory.ids().map(|id| format!("{} ({word})", called(id))).collect();
+    };
+    let changed = after.inventory.iter().filter_map(|entry| {
+        let name = called(&entry.id);
+        match before.inventory.get(&entry.id) {
+            None => Some(format!("{name} (new)")),
+            Some(old) => match (&old.remembered, &entry.remembered) {
+                (Some(old), Some(new)) if old.desired != new.desired => Some(name),
+                // The same manifest: somebody else had changed it meanwhile.
+                (Some(old), Some(new)) if old.live != new.live => Some(format!("{name} (set right)")),
+                (None, Some(_)) => Some(name),
+                _ => None,
+            },
+        }
+    });
+    let gone = before.inventory.ids().filter(|id| after.inventory.get(id).is_none());
+    changed.chain(gone.map(|id| format!("{} (removed)", called(id)))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -225,6 +249,32 @@ mod tests {
         assert!(text.contains(r#""a/b":null"#), "{text}");
         assert_eq!(kept("hunter2").digest(), kept("other").digest());
         assert_eq!(serde_json::from_str::<Manifests>(&text).unwrap(), kept("other"));
+    }
+
+    #[test]
+    fn a_revision_says_what_it_changed() {
+        let entry = |name: &str, desired: &str, live: &str| Entry {
+            id: ObjectId::namespaced("apps", "Deployment", "chat", name),
+            version: "v1".into(),
+            remembered: (!desired.is_empty()).then(|| Remembered {
+                desired: Digest::of(desired.as_bytes()),
+                live: Digest::of(live.as_bytes()),
+                yielded: Vec::new(),
+            }),
+            origin: None,
+        };
+        let of = |entries: &[Entry]| Revision { inventory: entries.iter().cloned().collect(), ..revision(1) };
+        let before =
+            of(&[entry("a", "1", "1"), entry("b", "1", "1"), entry("c", "1", "1"), entry("d", "", "")]);
+        let after =
+            of(&[entry("a", "1", "1"), entry("b", "2", "1"), entry("d", "1", "1"), entry("e", "1", "1")]);
+        let told = changes(Some(&before), &after).join(", ");
+        assert_eq!(told, "Deployment/b, Deployment/d, Deployment/e (new), Deployment/c (removed)");
+        let right = of(&[entry("a", "1", "2")]);
+        assert_eq!(changes(Some(&of(&[entry("a", "1", "1")])), &right), ["Deployment/a (set right)"]);
+        assert_eq!(changes(None, &right), ["Deployment/a (first)"]);
+        let found = Revision { verb: "adopt".into(), ..right };
+        assert_eq!(changes(None, &found), ["Deployment/a (found)"]);
     }
 
     #[test]

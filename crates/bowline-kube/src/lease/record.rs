@@ -147,6 +147,24 @@ impl Record {
         documents.cluster().fetch(&call).await.map(Self)
     }
 
+    /// Deletes it, unless somebody wrote it since it was read.
+    pub(super) async fn remove(&self, documents: &Documents) -> Result<(), KubeError> {
+        let options = json!({
+            "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"resourceVersion": self.version()},
+        });
+        let call = Call {
+            what: &format!("remove the lock of {}", documents.project()),
+            method: Method::DELETE,
+            path: format!("{}/{}", path(documents), segment(self.name())),
+            body: Some(("application/json", options.to_string().into_bytes())),
+            again: Again::Untouched,
+        };
+        match documents.cluster().fetch(&call).await {
+            Err(error) if !error.is_conflict() && !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn name(&self) -> &str {
         self.0.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
     }

@@ -58,7 +58,7 @@ async fn logs_are_followed_over_restarts_and_the_previous_instance_is_read() {
             && status(pod)["state"]["waiting"]["reason"] == "CrashLoopBackOff"
     };
     let pod = pod(&cluster, &namespace, restarted).await;
-    let source = Source { namespace: namespace.clone(), pod, container: "app".into() };
+    let source = Source { namespace: namespace.clone(), pod, container: "app".into(), workload: None };
     let tail = cluster.log_tail(&source, 2, false).await.unwrap();
     assert_eq!(tail.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), ["line 2", "line 3"]);
     assert!(tail[0].time.parse::<jiff::Timestamp>().is_ok(), "{}", tail[0].time);

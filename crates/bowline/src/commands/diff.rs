@@ -8,7 +8,7 @@ use crate::cli::Context;
 use crate::config::Config;
 use crate::error::Outcome;
 use crate::operation::diff::observe;
-use crate::operation::host::{Host, compose_target};
+use crate::operation::target::Connected;
 use crate::ui::{printable, table};
 
 /// What `diff` takes.
@@ -27,8 +27,7 @@ pub struct DiffArgs {
 /// When the target cannot be reached, or nothing was deployed to it yet.
 pub async fn run(context: &Context, args: DiffArgs) -> Outcome<ExitCode> {
     let config = Config::load(&context.directory)?;
-    let host = Host::connect(&config, compose_target(&config, &args.target)?).await?;
-    let report = observe(&host).await?;
+    let report = observe(&Connected::open(&config, &args.target).await?).await?;
     let since = match &report.release {
         Some(release) => format!("{release} (revision {})", report.revision),
         None => format!("revision {}", report.revision),

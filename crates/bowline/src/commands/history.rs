@@ -7,7 +7,7 @@ use crate::cli::Context;
 use crate::config::Config;
 use crate::error::Outcome;
 use crate::operation::history::{Entry, observe};
-use crate::operation::host::{Host, compose_target};
+use crate::operation::target::Connected;
 use crate::ui::event::elapsed;
 use crate::ui::{table, width};
 
@@ -27,17 +27,16 @@ pub struct HistoryArgs {
 /// When the target cannot be reached.
 pub async fn run(context: &Context, args: HistoryArgs) -> Outcome<()> {
     let config = Config::load(&context.directory)?;
-    let target = compose_target(&config, &args.target)?;
-    let host = Host::connect(&config, target).await?;
-    let entries = observe(&host).await?;
+    let target = Connected::open(&config, &args.target).await?;
+    let entries = observe(&target).await?;
     let shown = entries.len().min(args.limit);
     let entries: Vec<&Entry> = entries.iter().take(args.limit).collect();
     if context.ui.json {
-        context.ui.data(&serde_json::json!({ "target": host.target, "entries": entries }));
+        context.ui.data(&serde_json::json!({ "target": target.name(), "entries": entries }));
         return Ok(());
     }
     if shown == 0 {
-        context.ui.say(format_args!("nothing was deployed to {} yet", host.target));
+        context.ui.say(format_args!("nothing was deployed to {} yet", target.name()));
         return Ok(());
     }
     let rows: Vec<_> = entries.iter().map(|entry| row(entry)).collect();

@@ -5,8 +5,8 @@ use clap::{Args, Subcommand};
 use crate::cli::Context;
 use crate::config::Config;
 use crate::error::{Failure, Outcome};
-use crate::operation::host::{Host, compose_target};
 use crate::operation::lock::{self, Lock};
+use crate::operation::target::Connected;
 use crate::ui::{printable, table};
 
 /// What `lock` takes.
@@ -41,27 +41,27 @@ pub async fn run(context: &Context, args: LockArgs) -> Outcome<()> {
         (None, None) => return Err(Failure::invalid("which target's lock?")),
     };
     let config = Config::load(&context.directory)?;
-    let host = Host::connect(&config, compose_target(&config, &name)?).await?;
-    if release { break_lock(context, &host).await } else { show(context, &host).await }
+    let target = Connected::open(&config, &name).await?;
+    if release { break_lock(context, &target).await } else { show(context, &target).await }
 }
 
-async fn show(context: &Context, host: &Host) -> Outcome<()> {
-    let lock = lock::observe(host).await?;
+async fn show(context: &Context, target: &Connected) -> Outcome<()> {
+    let lock = lock::observe(target).await?;
     if context.ui.json {
         let held = lock.as_ref().is_some_and(|lock| !lock.over);
-        context.ui.data(&serde_json::json!({ "target": host.target, "held": held, "lock": lock }));
+        context.ui.data(&serde_json::json!({ "target": target.name(), "held": held, "lock": lock }));
         return Ok(());
     }
     let text = match &lock {
-        None => format!("{}: nobody holds the lock", host.target),
+        None => format!("{}: nobody holds the lock", target.name()),
         Some(lock) if lock.over => {
             let ended =
-                format!("{}: the lock is free: {} left it without giving it back", host.target, who(lock));
+                format!("{}: the lock is free: {} left it without giving it back", target.name(), who(lock));
             format!("{ended} ({} ago)", table::span(seconds(lock.renewed_seconds_ago)))
         }
         Some(lock) => format!(
             "{}: held by {}{}, renewed {} ago",
-            host.target,
+            target.name(),
             who(lock),
             lock.since.map(|since| format!(" since {since}")).unwrap_or_default(),
             table::span(seconds(lock.renewed_seconds_ago))
@@ -71,25 +71,25 @@ async fn show(context: &Context, host: &Host) -> Outcome<()> {
     Ok(())
 }
 
-async fn break_lock(context: &Context, host: &Host) -> Outcome<()> {
-    let broken = lock::release(host).await?;
+async fn break_lock(context: &Context, target: &Connected) -> Outcome<()> {
+    let broken = lock::release(target).await?;
     if context.ui.json {
         context.ui.data(
-            &serde_json::json!({ "ok": true, "target": host.target, "released": broken.is_some(), "lock": broken }),
+            &serde_json::json!({ "ok": true, "target": target.name(), "released": broken.is_some(), "lock": broken }),
         );
         return Ok(());
     }
     let Some(lock) = broken else {
-        context.ui.say(format_args!("{}: nobody holds the lock", host.target));
+        context.ui.say(format_args!("{}: nobody holds the lock", target.name()));
         return Ok(());
     };
-    context.ui.done(printable(&format!("{}: taken away from {}", host.target, who(&lock))));
+    context.ui.done(printable(&format!("{}: taken away from {}", target.name(), who(&lock))));
     if !lock.over {
         context.ui.warn("if that run still works, it notices within 5 s and stops where it is, without putting anything back");
     }
     context.ui.say(format_args!(
         "what it left stays until the next deploy or rollback finishes or undoes it; `bowline status {}` shows it",
-        host.target
+        target.name()
     ));
     Ok(())
 }

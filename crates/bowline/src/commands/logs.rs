@@ -11,8 +11,8 @@ use crate::cli::Context;
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Failure, Outcome};
-use crate::operation::host::{Host, compose_target};
 use crate::operation::logs::{ALL, Request, Written, read};
+use crate::operation::target::Connected;
 use crate::ui::printable;
 
 /// What `logs` takes.
@@ -20,7 +20,7 @@ use crate::ui::printable;
 pub struct LogsArgs {
     /// The target's name in bowline.toml
     target: String,
-    /// Only these services of the compose file
+    /// Only these services of the compose file; of a cluster: services, or workloads by name or Kind/name
     services: Vec<String>,
     /// Go on with what comes
     #[arg(short, long)]
@@ -31,6 +31,9 @@ pub struct LogsArgs {
     /// Only since then: a time (2026-11-22T10:00:00Z) or a while ago (10m, 1h30m)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
+    /// What containers wrote before they were last restarted (clusters)
+    #[arg(short, long, conflicts_with = "follow")]
+    previous: bool,
 }
 
 const COLOURS: [AnsiColor; 6] = [
@@ -54,11 +57,12 @@ pub async fn run(context: &Context, args: LogsArgs) -> Outcome<()> {
         tail: args.tail.unwrap_or(if since.is_some() { ALL } else { 100 }).min(ALL),
         since,
         follow: args.follow,
+        previous: args.previous,
     };
-    let host = Host::connect(&config, compose_target(&config, &args.target)?).await?;
+    let target = Connected::open(&config, &args.target).await?;
     let mut names: Vec<String> = Vec::new();
     let json = context.ui.json;
-    read(&host, &request, |written| {
+    read(&target, &request, |written| {
         let text = if json { object(written) } else { line(&mut names, written) };
         // A closed pipe (`| head`) ends it.
         let mut out = anstream::stdout().lock();
@@ -81,22 +85,22 @@ fn parse_since(text: &str, now: Timestamp) -> Outcome<Timestamp> {
 fn object(written: &Written) -> String {
     serde_json::json!({
         "service": written.service, "container": written.container, "time": written.time,
-        "stream": if written.is_error() { "stderr" } else { "stdout" }, "text": written.line.text,
+        "stream": written.stream, "text": written.text,
     })
     .to_string()
 }
 
 /// Colours of the services' own are taken off: a line cannot be told from its prefix else.
 fn line(names: &mut Vec<String>, written: &Written) -> String {
-    let position = names.iter().position(|name| *name == written.service).unwrap_or_else(|| {
-        names.push(written.service.clone());
+    let position = names.iter().position(|name| *name == written.label).unwrap_or_else(|| {
+        names.push(written.label.clone());
         names.len() - 1
     });
     let colour = COLOURS.get(position % COLOURS.len()).copied().unwrap_or(AnsiColor::Cyan);
     let style = Style::new().fg_color(Some(colour.into()));
-    let text = anstream::adapter::strip_str(&written.line.text).to_string();
+    let text = anstream::adapter::strip_str(&written.text).to_string();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    format!("{style}{:<width$} |{style:#} {}", printable(&written.service), printable(&text))
+    format!("{style}{:<width$} |{style:#} {}", printable(&written.label), printable(&text))
 }
 
 #[cfg(test)]

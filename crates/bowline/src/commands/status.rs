@@ -2,15 +2,16 @@
 
 use std::process::ExitCode;
 
+use bowline_core::status::ServiceStatus;
 use clap::Args;
 use jiff::Timestamp;
 
 use crate::cli::Context;
 use crate::config::Config;
 use crate::error::Outcome;
-use crate::operation::host::{Host, compose_target};
 use crate::operation::status::{Report, observe};
-use crate::ui::{printable, table};
+use crate::operation::target::Connected;
+use crate::ui::{printable, table, width};
 
 /// What `status` takes.
 #[derive(Debug, Args)]
@@ -28,9 +29,7 @@ pub struct StatusArgs {
 /// When the target cannot be reached.
 pub async fn run(context: &Context, args: StatusArgs) -> Outcome<ExitCode> {
     let config = Config::load(&context.directory)?;
-    let target = compose_target(&config, &args.target)?;
-    let host = Host::connect(&config, target).await?;
-    let report = observe(&host).await?;
+    let report = observe(&Connected::open(&config, &args.target).await?).await?;
     if context.ui.json {
         context.ui.data(&report);
     } else {
@@ -69,25 +68,44 @@ fn show(context: &Context, report: &Report) {
     if let Some(lock) = report.lock.as_ref().filter(|lock| report.running.is_none() && !lock.over) {
         ui.say(printable(&format!("locked by {} (bowline {})", lock.by, lock.verb)));
     }
+    if !report.drifted.is_empty() {
+        ui.warn(printable(&format!(
+            "not as it was left: {}; `bowline diff {}` shows what somebody changed",
+            report.drifted.join(", "),
+            status.target
+        )));
+    }
     for (name, why) in &report.unreadable {
         ui.warn(printable(&format!("{name} cannot be read: {why}")));
     }
 }
 
 fn services(report: &Report) -> String {
-    let row = |service: &bowline_core::compose::status::ServiceStatus| {
+    let counted = report.status.services.iter().any(|service| service.count.is_some());
+    let row = |service: &ServiceStatus| {
         let digest = service.digest.as_deref().unwrap_or("-");
         let digest = digest.strip_prefix("sha256:").unwrap_or(digest);
-        vec![
+        let ready =
+            service.count.map_or_else(|| "-".into(), |count| format!("{}/{}", count.ready, count.wanted));
+        let mut row = vec![
             service.name.clone(),
             service.version.clone().unwrap_or_else(|| "-".into()),
             digest.chars().take(12).collect(),
-            service.state.clone(),
-            age(service.since.as_deref(), report.now),
-        ]
+        ];
+        row.extend(counted.then_some(ready));
+        let since = age(service.since.as_deref(), report.now);
+        // The state of pods that are not up can be long: it comes last.
+        row.extend(if counted { [since, service.state.clone()] } else { [service.state.clone(), since] });
+        row
     };
     let rows: Vec<_> = report.status.services.iter().map(row).collect();
-    table::render(&["SERVICE", "VERSION", "IMAGE", "STATE", "FOR"], &rows)
+    match counted {
+        true => {
+            let header = ["SERVICE", "VERSION", "IMAGE", "READY", "FOR", "STATE"];
+            table::render_within(&header, &rows, width::of_stdout())
+        }
+        false => table::render(&["SERVICE", "VERSION", "IMAGE", "STATE", "FOR"], &rows),
+    }
 }
 
 /// Since when, as a span by the engine's clock. One that was never started has the year 1.

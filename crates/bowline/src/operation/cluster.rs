@@ -2,15 +2,22 @@
 
 mod apply;
 mod assessment;
+mod crew;
 pub mod delivery;
 pub mod deploy;
+pub mod diff;
 mod drive;
+pub mod exec;
 pub mod goal;
 mod image;
 mod ledger;
+pub mod lock;
+pub mod logs;
 pub mod proposal;
 mod secret;
 pub mod site;
+mod standing;
+pub mod status;
 mod survey;
 
 pub use delivery::Delivery;

@@ -132,13 +132,16 @@ pub async fn prepare(host: &Host, today: &ComposeTarget, goal: &Goal) -> Outcome
         (model, warnings) = interpret(host, &project_of(host, &target, true)?, &files).await?;
     }
     let project = project_of(host, &target, override_file.is_some())?;
-    let unknown = then.unknown.iter();
-    warnings.extend(
-        unknown.map(|what| format!("in the release's {}, {what}: it is left out", crate::config::FILE)),
-    );
+    warnings.extend(left_out(&then));
     let wishes = wishes(host, &then.services, &target);
     let desired = describe(&model, &goal.images, &spec, override_file, &wishes);
     Ok(Prepared { desired, warnings, project, keep: target.pace.keep })
+}
+
+/// What the release's configuration says that this Bowline does not know.
+pub(super) fn left_out(stored: &Stored) -> impl Iterator<Item = String> {
+    let file = crate::config::FILE;
+    stored.unknown.iter().map(move |what| format!("in the release's {file}, {what}: it is left out"))
 }
 
 /// What the host's Compose understands of these files.

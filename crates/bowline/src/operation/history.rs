@@ -1,11 +1,15 @@
 //! `history`: what ran on a target before, and how it came to be.
 
+use std::collections::BTreeMap;
+
 use bowline_core::journal::Setback;
+use bowline_core::kube;
 use bowline_core::release::{Placed, Revision};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::host::Host;
+use super::target::Connected;
 use crate::error::Outcome;
 
 /// Something that happened to a target.
@@ -61,17 +65,55 @@ impl Entry {
 /// Reads what is written down on the target, newest first.
 ///
 /// # Errors
-/// When the host does not answer.
-pub async fn observe(host: &Host) -> Outcome<Vec<Entry>> {
+/// When the target does not answer.
+pub async fn observe(target: &Connected) -> Outcome<Vec<Entry>> {
+    match target {
+        Connected::Host(host) => of_host(host).await,
+        Connected::Cluster(site) => {
+            let state = site.state().await?;
+            Ok(fold(of_cluster(&state.revisions), &state.setbacks))
+        }
+    }
+}
+
+async fn of_host(host: &Host) -> Outcome<Vec<Entry>> {
     let state = host.documents.state().await.map_err(|error| {
         host.explain("reading what was deployed to", &error, error.is_unreachable(), error.hint())
     })?;
     let revisions: Vec<&Revision> = state.revisions.values().collect();
-    Ok(fold(&revisions, &state.setbacks))
+    Ok(fold(of_revisions(&revisions), &state.setbacks))
 }
 
-/// Revisions (in the order of their numbers) and setbacks, newest first.
-fn fold(revisions: &[&Revision], setbacks: &[Setback]) -> Vec<Entry> {
+/// Milliseconds of any deploy are far below 2^53.
+#[allow(clippy::cast_precision_loss)]
+fn seconds(milliseconds: u64) -> f64 {
+    milliseconds as f64 / 1000.0
+}
+
+/// A cluster's revisions, in the order of their numbers.
+fn of_cluster(revisions: &BTreeMap<u64, kube::revision::Revision>) -> Vec<Entry> {
+    let before = std::iter::once(None).chain(revisions.values().map(Some));
+    let entry = |(revision, before): (&kube::revision::Revision, Option<&kube::revision::Revision>)| {
+        Entry::Revision {
+            number: revision.number,
+            release: revision.release.clone(),
+            at: revision.at,
+            by: revision.by.clone(),
+            verb: revision.verb.clone(),
+            seconds: seconds(revision.milliseconds),
+            changed: match before {
+                // Those before were forgotten: what it changed is not known any more.
+                None if revision.number > 1 => Vec::new(),
+                before => kube::revision::changes(before, revision),
+            },
+            run: revision.run.to_string(),
+        }
+    };
+    revisions.values().zip(before).map(entry).collect()
+}
+
+/// A host's revisions, in the order of their numbers.
+fn of_revisions(revisions: &[&Revision]) -> Vec<Entry> {
     let before = std::iter::once(None).chain(revisions.iter().map(Some));
     let revisions = revisions.iter().zip(before).map(|(revision, before)| Entry::Revision {
         number: revision.number,
@@ -79,12 +121,15 @@ fn fold(revisions: &[&Revision], setbacks: &[Setback]) -> Vec<Entry> {
         at: revision.at,
         by: revision.by.clone(),
         verb: revision.verb.clone(),
-        // Milliseconds of any deploy are far below 2^53.
-        #[allow(clippy::cast_precision_loss)]
-        seconds: revision.milliseconds as f64 / 1000.0,
+        seconds: seconds(revision.milliseconds),
         changed: changes(before.copied(), revision),
         run: revision.run.to_string(),
     });
+    revisions.collect()
+}
+
+/// Revisions and setbacks, newest first.
+fn fold(revisions: Vec<Entry>, setbacks: &[Setback]) -> Vec<Entry> {
     let setbacks = setbacks.iter().map(|setback| Entry::Setback {
         release: setback.release.clone(),
         at: setback.at,
@@ -94,7 +139,7 @@ fn fold(revisions: &[&Revision], setbacks: &[Setback]) -> Vec<Entry> {
         base: setback.base,
         run: setback.run.to_string(),
     });
-    let mut entries: Vec<Entry> = revisions.chain(setbacks).collect();
+    let mut entries: Vec<Entry> = revisions.into_iter().chain(setbacks).collect();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.at()));
     entries
 }
@@ -133,8 +178,6 @@ fn change(name: &str, old: &Placed, new: &Placed) -> Option<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::indexing_slicing)]
-    use std::collections::BTreeMap;
-
     use bowline_core::digest::Digest;
     use bowline_core::event::RunId;
     use bowline_core::health::Cause;
@@ -185,7 +228,7 @@ mod tests {
             base: Some(1),
             evidence: Evidence { subject: "a".into(), cause: Cause::new("exited with code 3") },
         };
-        let entries = fold(&[&first, &second, &third], &[setback]);
+        let entries = fold(of_revisions(&[&first, &second, &third]), &[setback]);
         let changed = |entry: &Entry| match entry {
             Entry::Revision { changed, .. } => changed.join(", "),
             Entry::Setback { subject, cause, .. } => format!("{subject}: {cause}"),

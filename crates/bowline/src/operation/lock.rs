@@ -9,7 +9,9 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::cluster;
 use super::host::Host;
+use super::target::Connected;
 use crate::clock;
 use crate::error::{Failure, FailureKind, Outcome};
 
@@ -56,24 +58,41 @@ fn started(run: &str) -> Option<Timestamp> {
 /// Who holds the lock of a target. Changes nothing.
 ///
 /// # Errors
-/// When the host does not answer, or a newer Bowline wrote the lock.
-pub async fn observe(host: &Host) -> Outcome<Option<Lock>> {
-    let status = lease::status(&host.documents).await.map_err(|error| failure(host, &error))?;
-    Ok(match status {
+/// When the target does not answer, or a newer Bowline wrote the lock.
+pub async fn observe(target: &Connected) -> Outcome<Option<Lock>> {
+    match target {
+        Connected::Host(host) => of_host(host).await,
+        Connected::Cluster(site) => cluster::lock::observe(site).await,
+    }
+}
+
+/// As [`observe`], of a host.
+pub(super) async fn of_host(host: &Host) -> Outcome<Option<Lock>> {
+    Ok(read(lease::status(&host.documents).await.map_err(|error| failure(host, &error))?))
+}
+
+/// What the lease says.
+pub(super) fn read(status: Status) -> Option<Lock> {
+    match status {
         Status::Free => None,
         Status::Held { holder, age } => Some(Lock::new(&holder, age, lease::is_dead(&holder))),
         Status::Expired { holder, age } => Some(Lock::new(&holder, age, true)),
-    })
+    }
 }
 
 /// Takes the lock away from whoever holds it, and says who that was.
 ///
 /// # Errors
-/// When the host does not answer, or somebody else takes the lock at this moment.
-pub async fn release(host: &Host) -> Outcome<Option<Lock>> {
-    let before = observe(host).await?;
+/// When the target does not answer, or somebody else takes the lock at this moment.
+pub async fn release(target: &Connected) -> Outcome<Option<Lock>> {
+    let before = observe(target).await?;
     let run = RunId::new(clock::now(), rand::random()).to_string();
-    let broken = lease::force_release(&host.documents, &run).await.map_err(|error| failure(host, &error))?;
+    let broken = match target {
+        Connected::Host(host) => {
+            lease::force_release(&host.documents, &run).await.map_err(|error| failure(host, &error))?
+        }
+        Connected::Cluster(site) => cluster::lock::force_release(site, &run).await?,
+    };
     Ok(broken.map(|holder| match before {
         Some(before) if before.run == holder.run => before,
         _ => Lock::new(&holder, Duration::ZERO, false),

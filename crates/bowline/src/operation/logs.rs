@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use super::cluster;
 use super::host::Host;
+use super::target::Connected;
 use crate::error::{Failure, Outcome};
 
 /// Lines that arrive within this time of each other are put in order before they are shown.
@@ -22,7 +24,7 @@ pub const ALL: usize = 2_147_483_647;
 /// Which lines.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The compose services; none: all.
+    /// The services; none: all.
     pub services: BTreeSet<String>,
     /// At most so many lines of each container from before.
     pub tail: usize,
@@ -30,26 +32,44 @@ pub struct Request {
     pub since: Option<Timestamp>,
     /// Go on with what comes, until the target cannot be reached any more.
     pub follow: bool,
+    /// What containers wrote before they were last restarted. Clusters keep that apart.
+    pub previous: bool,
 }
 
 /// A line, and who wrote it.
 #[derive(Debug, Clone)]
 pub struct Written {
-    /// The compose service.
+    /// The compose service, or the workload.
     pub service: String,
-    /// The container's name.
+    /// The container's name; in a cluster with its pod's before it.
     pub container: String,
-    /// When, by the engine's clock; none where it says something odd.
+    /// What a person tells it from others by.
+    pub label: String,
+    /// When, by the engine's or the node's clock; none where it says something odd.
     pub time: Option<Timestamp>,
-    /// The line as it is.
-    pub line: Line,
+    /// `stdout` or `stderr`, where that is known.
+    pub stream: Option<&'static str>,
+    /// The line as it is, without its end.
+    pub text: String,
 }
 
 /// Reads logs and gives each line to `tell`, in the order of time, until it says stop.
 ///
 /// # Errors
-/// Kind `Invalid`: no such service; else when the host does not answer.
-pub async fn read(host: &Host, request: &Request, mut tell: impl FnMut(&Written) -> bool) -> Outcome<()> {
+/// Kind `Invalid`: no such service; else when the target does not answer.
+pub async fn read(target: &Connected, request: &Request, tell: impl FnMut(&Written) -> bool) -> Outcome<()> {
+    match target {
+        Connected::Host(host) if request.previous => {
+            Err(Failure::invalid(format!("{} is a Docker host", host.target))
+                .since("--previous is for clusters")
+                .hint("a container on a host keeps its log when it is restarted: leave --previous out"))
+        }
+        Connected::Host(host) => read_host(host, request, tell).await,
+        Connected::Cluster(site) => cluster::logs::read(site, request, tell).await,
+    }
+}
+
+async fn read_host(host: &Host, request: &Request, tell: impl FnMut(&Written) -> bool) -> Outcome<()> {
     // From here on nothing that starts is missed.
     let now = host.engine.machine_without_disk().await.map_err(|error| host.failure("looking at", &error))?;
     let (containers, _) =
@@ -67,28 +87,60 @@ pub async fn read(host: &Host, request: &Request, mut tell: impl FnMut(&Written)
         let read = read.map_err(|error| host.failure("reading logs on", &error))?;
         lines.extend(read.into_iter().map(|line| Written::new(&container.service, &container.name, line)));
     }
-    lines.sort_by_key(|written| written.time);
-    for written in lines.iter().filter(|written| written.is_since(request.since)) {
-        if !tell(written) {
-            break;
-        }
-    }
+    show(lines, request, tell);
     Ok(())
+}
+
+/// Gives lines that are all there, in the order of time.
+pub(super) fn show(mut lines: Vec<Written>, request: &Request, mut tell: impl FnMut(&Written) -> bool) {
+    lines.sort_by_key(|written| written.time);
+    // A line after the other, until it says stop.
+    let _ = lines.iter().filter(|written| written.is_since(request.since)).all(|written| tell(written));
 }
 
 impl Written {
     fn new(service: &str, container: &str, line: Line) -> Self {
-        let time = line.time.parse().ok();
-        Self { service: service.into(), container: container.into(), time, line }
+        Self {
+            service: service.into(),
+            container: container.into(),
+            label: service.into(),
+            time: line.time.parse().ok(),
+            stream: Some(if line.stream == Stream::Stderr { "stderr" } else { "stdout" }),
+            text: line.text,
+        }
     }
 
-    fn is_since(&self, since: Option<Timestamp>) -> bool {
+    pub(super) fn is_since(&self, since: Option<Timestamp>) -> bool {
         since.is_none_or(|since| self.time.is_none_or(|time| time >= since))
     }
+}
 
-    /// Whether it was written to standard error.
-    pub fn is_error(&self) -> bool {
-        self.line.stream == Stream::Stderr
+/// Lines that come from several sources at once, held back for a moment so that they can be put in order.
+#[derive(Default)]
+pub(super) struct Window {
+    waiting: Vec<Written>,
+    due: Option<Instant>,
+}
+
+impl Window {
+    pub(super) fn push(&mut self, written: Written) {
+        self.due = self.due.or_else(|| Some(Instant::now() + WINDOW));
+        self.waiting.push(written);
+    }
+
+    /// Waits until lines are due; for ever while there are none.
+    pub(super) async fn due(&self) {
+        match self.due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Gives the lines that wait; false where `tell` says stop.
+    pub(super) fn flush(&mut self, tell: &mut impl FnMut(&Written) -> bool) -> bool {
+        self.due = None;
+        self.waiting.sort_by_key(|written| written.time);
+        self.waiting.drain(..).all(|written| tell(&written))
     }
 }
 
@@ -119,21 +171,12 @@ async fn follow(
         starts.insert(source.id.clone(), source.attach(host, &sender, request.tail));
     }
     let mut watch = host.engine.watch(&host.project, now);
-    let mut waiting: Vec<Written> = Vec::new();
-    let mut due: Option<Instant> = None;
+    let mut window = Window::default();
     loop {
-        let flush = async {
-            match due {
-                Some(due) => tokio::time::sleep_until(due).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
-            () = flush => {
-                due = None;
-                waiting.sort_by_key(|written| written.time);
-                if !waiting.drain(..).all(|written| tell(&written)) {
+            () = window.due() => {
+                if !window.flush(&mut tell) {
                     return Ok(());
                 }
             }
@@ -154,10 +197,7 @@ async fn follow(
                 None => return Ok(()),
             },
             written = receiver.recv() => match written {
-                Some(Ok(written)) if written.is_since(request.since) => {
-                    due = due.or_else(|| Some(Instant::now() + WINDOW));
-                    waiting.push(written);
-                }
+                Some(Ok(written)) if written.is_since(request.since) => window.push(written),
                 Some(Ok(_)) | None => {}
                 // Removed since it was listed.
                 Some(Err(error)) if error.is_not_found() => {}

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bowline_core::compose::status::{Status, fold};
+use bowline_core::compose::status::fold;
 use bowline_core::journal::{Intent, Setback};
+use bowline_core::status::Status;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::cluster;
 use super::host::Host;
 use super::lock::{self, Lock};
+use super::target::Connected;
 use crate::error::Outcome;
 
 /// One look at a target, in words.
@@ -21,6 +24,9 @@ pub struct Report {
     pub running: Option<String>,
     /// Who holds the lock.
     pub lock: Option<Lock>,
+    /// What is no longer as the newest revision left it, where a look tells: `diff` says how.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drifted: Vec<String>,
     /// What Bowline keeps there and cannot read, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unreadable: BTreeMap<String, String>,
@@ -32,18 +38,27 @@ pub struct Report {
 /// Looks at a target.
 ///
 /// # Errors
-/// When the host does not answer.
-pub async fn observe(host: &Host) -> Outcome<Report> {
+/// When the target does not answer.
+pub async fn observe(target: &Connected) -> Outcome<Report> {
+    match target {
+        Connected::Host(host) => of_host(host).await,
+        Connected::Cluster(site) => cluster::status::observe(site).await,
+    }
+}
+
+/// As [`observe`], of a host.
+pub(super) async fn of_host(host: &Host) -> Outcome<Report> {
     let nothing = BTreeSet::new();
-    let (look, lock) = tokio::try_join!(host.look(&nothing), lock::observe(host))?;
+    let (look, lock) = tokio::try_join!(host.look(&nothing), lock::of_host(host))?;
     let mut status = fold(&host.target, &look.observed);
     let (running, interrupted) = unfinished(&look.state.intents, &look.state.setbacks, lock.as_ref());
     status.interrupted = interrupted;
-    Ok(Report { status, running, lock, unreadable: look.state.unreadable, now: look.machine.time })
+    let (unreadable, now) = (look.state.unreadable, look.machine.time);
+    Ok(Report { status, running, lock, drifted: Vec::new(), unreadable, now })
 }
 
 /// What runs that have not ended are about: the one that holds the lock works, all others were interrupted.
-fn unfinished(
+pub(super) fn unfinished(
     intents: &[Intent],
     setbacks: &[Setback],
     lock: Option<&Lock>,

@@ -1,4 +1,4 @@
-//! A target of either kind, and what `deploy`, `ship` and `rollback` ask of it.
+//! A target of either kind, and what the verbs ask of it.
 
 use bowline_core::event::Summary;
 
@@ -6,12 +6,44 @@ use super::archive::Release;
 use super::cluster;
 use super::delivery::{Delivery, Order};
 use super::depot::Depot;
+use super::host::{Host, compose_target};
 use crate::config::{Config, Target};
 use crate::error::Outcome;
 use crate::record::Recorder;
 use crate::ui::Ui;
 
-/// A target connected to.
+/// A target connected to, for the verbs that bring no release.
+// There is one of it in a run.
+#[allow(clippy::large_enum_variant)]
+pub enum Connected {
+    /// A Docker host.
+    Host(Host),
+    /// A cluster.
+    Cluster(cluster::Site),
+}
+
+impl Connected {
+    /// Connects to a target.
+    ///
+    /// # Errors
+    /// When there is no such target, or it cannot be reached.
+    pub async fn open(config: &Config, target: &str) -> Outcome<Self> {
+        Ok(match config.target(target)? {
+            Target::Compose(_) => Self::Host(Host::connect(config, compose_target(config, target)?).await?),
+            Target::Kubernetes(target) => Self::Cluster(cluster::Site::connect(config, target).await?),
+        })
+    }
+
+    /// The target's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Host(host) => &host.target,
+            Self::Cluster(site) => &site.target.name,
+        }
+    }
+}
+
+/// A target connected to, with the registry that its releases come from.
 pub enum Reached<'c> {
     /// A Docker host.
     Host(Delivery<'c>),

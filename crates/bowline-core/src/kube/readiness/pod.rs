@@ -196,7 +196,7 @@ pub(super) fn judge_bare(case: &Case<'_>) -> Health {
 }
 
 /// Whether a pod's containers are all up by its own account.
-pub(super) fn is_ready(pod: &Value) -> bool {
+pub fn is_ready(pod: &Value) -> bool {
     condition(pod, "Ready").is_some_and(|ready| ready.is_true())
 }
 

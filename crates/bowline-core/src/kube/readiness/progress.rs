@@ -1,19 +1,10 @@
 //! How far an object is, in numbers: for tables, not for decisions.
 
-use serde::Serialize;
 use serde_json::Value;
 
 use super::status::{count, is_unobserved, wanted_replicas};
 use crate::kube::object::Kind;
-
-/// How many of the wanted things are there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Progress {
-    /// How many are up, and of the new version.
-    pub ready: u64,
-    /// How many are wanted.
-    pub wanted: u64,
-}
+pub use crate::status::Progress;
 
 /// How far an object is; none for kinds that count nothing. Counts that are not yet about the present `spec` are zero.
 pub fn progress(kind: &Kind, object: &Value) -> Option<Progress> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::event::Summary;
 use bowline_core::image::Platform;
+use bowline_core::kube::naming::is_named;
 use bowline_core::kube::object::ObjectId;
 use bowline_core::kube::revision::Revision;
 use bowline_core::reference::Repository;
@@ -121,10 +122,7 @@ impl<'c> Delivery<'c> {
     /// # Errors
     /// When there is nothing to go back to.
     pub async fn prepare_rollback(&self, version: Option<&str>) -> Outcome<Prepared> {
-        let state = self.site.documents.state().await.map_err(|error| {
-            let doing = "reading what was deployed to";
-            self.site.explain_any(doing, &error, error.is_unreachable(), error.hint())
-        })?;
+        let state = self.site.state().await?;
         let target = &self.site.target.name;
         let Some(newest) = state.newest() else {
             return Err(Failure::invalid(format!("nothing was deployed to {target} yet")));
@@ -174,18 +172,4 @@ fn wish(goal: &Goal, order: &Order) -> Outcome<Wish> {
         renew.extend(named.into_iter().cloned());
     }
     Ok(Wish { renew, prune: order.prune, ..Wish::default() })
-}
-
-/// Whether `Kind/name` or `namespace/Kind/name` means this object.
-fn is_named(id: &ObjectId, name: &str) -> bool {
-    let parts: Vec<&str> = name.split('/').collect();
-    match parts.as_slice() {
-        [kind, name] => id.kind.kind.eq_ignore_ascii_case(kind) && id.name == *name,
-        [namespace, kind, name] => {
-            id.namespace.as_deref() == Some(namespace)
-                && id.kind.kind.eq_ignore_ascii_case(kind)
-                && id.name == *name
-        }
-        _ => false,
-    }
 }

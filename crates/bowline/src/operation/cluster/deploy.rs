@@ -149,11 +149,7 @@ impl Deployment<'_> {
     }
 
     async fn interrupted(&self) -> Outcome<Vec<Intent>> {
-        let state = self.site.documents.state().await.map_err(|error| {
-            let doing = "reading what was deployed to";
-            self.site.explain_any(doing, &error, error.is_unreachable(), error.hint())
-        })?;
-        Ok(state.intents)
+        Ok(self.site.state().await?.intents)
     }
 
     async fn execute(&self, lease: &Lease, proposal: &Proposal, phase: Phase) -> Outcome<Executed> {

@@ -309,6 +309,7 @@ impl<'r> Driver<'r> {
                 namespace: namespace.clone(),
                 pod: death.pod.clone(),
                 container: death.container.clone(),
+                workload: Some(id.clone()),
             };
             let cluster = self.applier.cluster.clone();
             async move {

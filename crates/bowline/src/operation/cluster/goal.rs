@@ -18,7 +18,7 @@ use super::secret;
 use super::site::Site;
 use crate::config::{Config, KubernetesTarget, Override, Service, Stored, Target};
 use crate::error::{Failure, Outcome};
-use crate::operation::goal::whoever;
+use crate::operation::goal::{left_out, whoever};
 use crate::operation::manifest::Selection;
 
 /// What to bring a cluster to.
@@ -97,7 +97,8 @@ impl Goal {
                     "`kubernetes = […]` names files and folders that git tracks; `exclude` leaves out globs",
                 ));
         }
-        let notes = notes(&skipped, warnings.iter().chain(&normal.warnings), &pinned.warnings);
+        let mut notes = notes(&skipped, warnings.iter().chain(&normal.warnings), &pinned.warnings);
+        notes.extend(left_out(&stored));
         work_in(&mut manifests, &target, &pinned.pins)?;
         let placed = ours.services.iter().filter_map(|(service, image)| {
             let reference = ours.reference(service)?.to_string();
@@ -123,15 +124,11 @@ impl Goal {
     /// # Errors
     /// When its manifests are no longer in the cluster.
     pub async fn of_revision(site: &Site, directory: &Path, revision: &Revision) -> Outcome<Prepared> {
-        let reading = "reading what was deployed to";
-        let explain = |error: &bowline_kube::document::DocumentError| {
-            site.explain_any(reading, error, error.is_unreachable(), error.hint())
-        };
         let (kept, spec) = tokio::try_join!(
             site.documents.manifests(&revision.manifests),
             site.documents.spec(&revision.spec)
         )
-        .map_err(|error| explain(&error))?;
+        .map_err(|error| site.explain_document(&error))?;
         let Some(kept) = kept else {
             return Err(Failure::failed(format!(
                 "the manifests of revision {} are no longer on {}",

@@ -57,9 +57,7 @@ pub struct Proposal {
 /// # Errors
 /// When the cluster does not answer, or the objects wait for each other in a circle.
 pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Proposal> {
-    let state = site.documents.state().await.map_err(|error| {
-        site.explain_any("reading what was deployed to", &error, error.is_unreachable(), error.hint())
-    })?;
+    let state = site.state().await?;
     let (seen, catalog) = survey::own(site, &prepared, &state).await?;
     let base = state.newest();
     let inventory = base.map(|base| &base.inventory);

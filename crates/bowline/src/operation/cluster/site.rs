@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bowline_compose::connection::{Address, Command, Connection, Options};
 use bowline_core::event::RunId;
-use bowline_kube::document::Documents;
+use bowline_kube::document::{DocumentError, Documents};
 use bowline_kube::lease::{Holder, Lease, LeaseError};
+use bowline_kube::state::State;
 use bowline_kube::{CONTROL_PLANE_KUBECONFIGS, Cluster, KubeError, Opener, Stream};
 use bowline_core::reference::Repository;
 use bowline_oci::credential::Credentials;
@@ -105,6 +106,19 @@ impl Site {
     ) -> Failure {
         let kind = if unreachable { FailureKind::Unreachable } else { FailureKind::Failed };
         with_hint(Failure::new(kind, format!("{doing} {}", self.target.name)).because(error), hint)
+    }
+
+    /// What Bowline keeps there.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn state(&self) -> Outcome<State> {
+        self.documents.state().await.map_err(|error| self.explain_document(&error))
+    }
+
+    /// An error of a document in words.
+    pub fn explain_document(&self, error: &DocumentError) -> Failure {
+        self.explain_any("reading what was deployed to", error, error.is_unreachable(), error.hint())
     }
 
     /// Takes the lock, waiting at most so long for whoever has it; `waiting` is told whom.

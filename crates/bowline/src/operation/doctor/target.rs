@@ -126,7 +126,7 @@ async fn writable(findings: &mut Findings, subject: &str, host: &Host) {
 
 /// What Bowline keeps there: who holds the lock, what was left unfinished, what cannot be read, what is not healthy.
 async fn order(findings: &mut Findings, subject: &impl Fn(&str) -> String, host: &Host) {
-    match lock::observe(host).await {
+    match lock::of_host(host).await {
         Ok(None) => findings.ok(&subject("lock"), "free"),
         Ok(Some(lock)) if lock.over => findings.ok(&subject("lock"), format!("free: {} left it", lock.by)),
         Ok(Some(lock)) => {
@@ -134,7 +134,7 @@ async fn order(findings: &mut Findings, subject: &impl Fn(&str) -> String, host:
         }
         Err(failure) => findings.broken(&subject("lock"), failure),
     }
-    let report = match status::observe(host).await {
+    let report = match status::of_host(host).await {
         Ok(report) => report,
         Err(failure) => return findings.broken(&subject("status"), failure),
     };
