@@ -17,6 +17,7 @@ pub mod order;
 pub mod planning;
 pub mod preflight;
 pub mod prune;
+pub mod pull_secret;
 pub mod readiness;
 pub mod revision;
 pub mod translation;
