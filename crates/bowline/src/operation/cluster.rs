@@ -9,6 +9,7 @@ pub mod goal;
 mod image;
 mod ledger;
 pub mod proposal;
+mod pull_secret;
 mod secret;
 pub mod site;
 mod survey;
