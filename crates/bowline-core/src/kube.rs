@@ -21,6 +21,7 @@ pub mod place;
 pub mod planning;
 pub mod preflight;
 pub mod prune;
+pub mod pull_secret;
 pub mod readiness;
 pub mod revision;
 pub mod status;

@@ -15,7 +15,6 @@ mod error;
 mod login;
 mod observation;
 mod review;
-mod right;
 
 pub mod document;
 pub mod exec;

@@ -4,6 +4,8 @@
 //! plain creation and kubectl's own merge take it, with a warning at most. The last one counts, and stands where the first
 //! stood, as kubectl's strategic merge has it.
 
+mod shape;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -71,6 +73,7 @@ pub fn normalise(manifests: &mut [Manifest], files: &BTreeMap<String, String>) -
         object.drop_served();
         if is_built_in(&object.manifest.id.kind) {
             object.drop_nulls();
+            object.check_shape();
             object.merge_lists();
         }
         let Object { told: of_object, .. } = object;
@@ -183,6 +186,14 @@ impl Object<'_> {
             }
         }
         drop_nulls(&mut self.manifest.value);
+    }
+
+    /// Values of the wrong type are told before the server is asked: all of them, with their places.
+    fn check_shape(&mut self) {
+        for (pointer, what) in shape::faults(&self.manifest.id.kind, &self.manifest.value) {
+            let message = format!("{}: {what}", self.manifest.id);
+            self.told.push(Told { pointer, message, other: None, refused: true });
+        }
     }
 
     fn merge_lists(&mut self) {

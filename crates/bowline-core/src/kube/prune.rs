@@ -23,7 +23,8 @@ pub enum PruneError {
     Everything,
 }
 
-/// The objects of the last revision that are not wanted any more. Nothing that Bowline did not apply itself is among them.
+/// The objects of the last revision that are not wanted any more. Nothing that Bowline did not apply itself is among them,
+/// and no ServiceAccount that it only attached something to: it is others', and the tokens of all pods go with it.
 ///
 /// # Errors
 /// When nothing is wanted.
@@ -31,7 +32,9 @@ pub fn prune(inventory: &Inventory, wanted: &BTreeSet<ObjectId>) -> Result<Prune
     if wanted.is_empty() {
         return Err(PruneError::Everything);
     }
-    let unwanted = inventory.ids().filter(|id| !wanted.contains(*id)).cloned();
+    let attached = |entry: &&Entry| entry.id.kind.is("", "ServiceAccount") && entry.origin.is_none();
+    let unwanted = inventory.iter().filter(|entry| !attached(entry)).map(|entry| &entry.id);
+    let unwanted = unwanted.filter(|id| !wanted.contains(*id)).cloned();
     let (kept, gone) = unwanted.partition(|id| loss(&id.kind) == Loss::Data);
     Ok(Pruned { gone, kept })
 }
@@ -57,7 +60,6 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::kube::comparison::Remembered;
-    use crate::kube::revision::Entry;
 
     fn inventory(ids: &[ObjectId]) -> Inventory {
         let digest = Digest::of(b"x");
@@ -77,7 +79,8 @@ mod tests {
         let claim = ObjectId::namespaced("", "PersistentVolumeClaim", "chat", "data");
         let namespace = ObjectId::of_cluster("", "Namespace", "chat");
         let kept = ObjectId::namespaced("apps", "Deployment", "chat", "user");
-        let all = inventory(&[service.clone(), claim.clone(), namespace.clone(), kept.clone()]);
+        let account = ObjectId::namespaced("", "ServiceAccount", "chat", "default");
+        let all = inventory(&[service.clone(), claim.clone(), namespace.clone(), kept.clone(), account]);
         let pruned = prune(&all, &BTreeSet::from([kept])).unwrap();
         assert_eq!(pruned, Pruned { gone: [service].into(), kept: [claim, namespace].into() });
         assert_eq!(prune(&all, &BTreeSet::new()), Err(PruneError::Everything));

@@ -232,6 +232,17 @@ pub(super) enum TcpCheck {
     Port(u16),
 }
 
+/// The Secret with which a cluster's nodes pull.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub(super) enum PullSecretSetting {
+    /// Whether there is one.
+    Wanted(bool),
+    /// Its name.
+    Name(String),
+}
+
 /// A place where services run: a Docker host with a compose file, or a Kubernetes cluster with manifests.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
@@ -257,6 +268,9 @@ pub(super) struct TargetTable {
     pub context: Option<At<String>>,
     /// The namespace of manifests that name none.
     pub namespace: Option<At<String>>,
+    /// The Secret with which nodes pull our images: a name, or false for none. Absent: the one that the manifests name, or one
+    /// of ours, where there is a login for the registry.
+    pub pull_secret: Option<At<PullSecretSetting>>,
     /// Secrets of the cluster that manifests refer to and git does not hold, by name.
     pub secrets: BTreeMap<At<String>, SecretTable>,
 

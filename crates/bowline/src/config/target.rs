@@ -57,12 +57,26 @@ pub struct KubernetesTarget {
     pub host: Option<String>,
     /// The namespace of manifests that name none.
     pub namespace: Option<String>,
+    /// With which Secret nodes pull our images.
+    pub pull_secret: PullSecret,
     /// Secrets made from the team's own sources, by their names.
     pub secrets: BTreeMap<String, SecretSource>,
     /// How long things may take.
     pub pace: Pace,
     /// What is different here, by service.
     pub services: BTreeMap<ServiceName, Override>,
+}
+
+/// With which Secret a cluster's nodes pull our images.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum PullSecret {
+    /// The one that the manifests name, or one of ours.
+    #[default]
+    Automatic,
+    /// None that Bowline writes.
+    Never,
+    /// One of this name, which Bowline writes whoever made it.
+    Named(String),
 }
 
 /// A Secret of a cluster, and where its values are found.

@@ -14,6 +14,7 @@ mod ledger;
 pub mod lock;
 pub mod logs;
 pub mod proposal;
+mod pull_secret;
 mod secret;
 pub mod site;
 mod standing;

@@ -14,6 +14,7 @@ pub fn render(proposal: &Proposal) -> String {
     let mut lines = Vec::new();
     for step in proposal.plan.steps.iter().filter(|step| step.action.writes()) {
         lines.push(format!("  {}", describe(step)));
+        lines.extend(step.action.id().and_then(|id| filled(proposal, id)));
         lines.extend(detail(&step.action));
         if let Some(why) = step.action.id().and_then(|id| waits_for(proposal, id)) {
             lines.push(format!("            after {why}"));
@@ -25,6 +26,18 @@ pub fn render(proposal: &Proposal) -> String {
         lines.push(format!("  {:<9} {unchanged} {objects} as they are", "leave"));
     }
     lines.join("\n")
+}
+
+/// What Bowline itself fills a Secret with; never the values.
+fn filled(proposal: &Proposal, id: &ObjectId) -> Option<String> {
+    let goal = &proposal.goal;
+    if let Some(login) = goal.logins.get(id) {
+        return Some(format!("            the login {}, with which nodes pull", printable(login)));
+    }
+    let keys = goal.withheld.get(id)?.iter().filter_map(|pointer| pointer.strip_prefix("/data/"));
+    let keys: Vec<String> =
+        keys.map(|key| printable(&key.replace("~1", "/").replace("~0", "~"))).collect();
+    Some(format!("            {} from the sources in bowline.toml", keys.join(", ")))
 }
 
 /// One step in a line.

@@ -6,10 +6,10 @@ use std::ops::Range;
 use super::part::Part;
 use super::{Named, name, project_fault};
 use crate::config::Secret;
-use crate::config::document::{At, Document, OverrideTable, TargetTable};
+use crate::config::document::{At, Document, OverrideTable, PullSecretSetting, TargetTable};
 use crate::config::problem::{Problem, Purpose};
 use crate::config::target::{
-    ComposeTarget, Environment, KubernetesTarget, Override, Pace, SecretSource, Target,
+    ComposeTarget, Environment, KubernetesTarget, Override, Pace, PullSecret, SecretSource, Target,
 };
 
 pub(super) fn targets(part: &mut Part, document: &Document) -> BTreeMap<String, Target> {
@@ -33,9 +33,9 @@ fn target(part: &mut Part, key: &At<String>, table: &TargetTable) -> Option<Targ
     let services = overrides(part, table);
     let pace = pace(part, table);
     let cluster = table.kubernetes.as_ref().or(table.render.as_ref());
-    let secrets = part.within(&Purpose::Release, |part| {
+    let (secrets, pull_secret) = part.within(&Purpose::Release, |part| {
         foreign(part, table);
-        secrets(part, table)
+        (secrets(part, table), pull_secret(part, table.pull_secret.as_ref()))
     });
     match (&table.compose, cluster) {
         (Some(files), None) => Some(Target::Compose(ComposeTarget {
@@ -60,6 +60,7 @@ fn target(part: &mut Part, key: &At<String>, table: &TargetTable) -> Option<Targ
             context: table.context.as_ref().map(|at| at.value.clone()),
             host,
             namespace: namespace(part, table.namespace.as_ref()),
+            pull_secret,
             secrets,
             pace,
             services,
@@ -113,7 +114,8 @@ fn foreign(part: &mut Part, table: &TargetTable) {
         ("project", span(&table.project)),
         ("profiles", first(&table.profiles)),
     ];
-    let of_kubernetes: [(&str, Option<Range<usize>>); 4] = [
+    let of_kubernetes: [(&str, Option<Range<usize>>); 5] = [
+        ("pull-secret", table.pull_secret.as_ref().map(|at| at.span.clone())),
         ("secrets", table.secrets.keys().next().map(|at| at.span.clone())),
         ("exclude", first(&table.exclude)),
         ("context", span(&table.context)),
@@ -170,6 +172,24 @@ fn namespace(part: &mut Part, at: Option<&At<String>>) -> Option<String> {
         return None;
     }
     Some(at.value.clone())
+}
+
+fn pull_secret(part: &mut Part, at: Option<&At<PullSecretSetting>>) -> PullSecret {
+    let Some(at) = at else { return PullSecret::Automatic };
+    match &at.value {
+        PullSecretSetting::Wanted(true) => PullSecret::Automatic,
+        PullSecretSetting::Wanted(false) => PullSecret::Never,
+        PullSecretSetting::Name(name) => {
+            let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+            let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+            let fits = name.len() <= 253 && name.chars().all(legal);
+            if !fits || !name.starts_with(ends) || !name.ends_with(ends) {
+                let label = "lower-case letters, digits, `-` and `.`; or false for none";
+                part.refuse(&at.span, format!("`{name}` cannot be a Secret's name"), label);
+            }
+            PullSecret::Named(name.clone())
+        }
+    }
 }
 
 fn secrets(part: &mut Part, table: &TargetTable) -> BTreeMap<String, SecretSource> {

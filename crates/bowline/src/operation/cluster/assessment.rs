@@ -15,6 +15,7 @@ use futures_util::future::try_join_all;
 use serde_json::Value;
 
 use super::goal::Prepared;
+use super::pull_secret::is_fresh;
 use super::site::Site;
 use crate::error::Outcome;
 
@@ -41,6 +42,8 @@ struct Question<'q> {
     defined: BTreeSet<(String, String)>,
     /// Objects that may be deleted and made anew.
     renew: &'q BTreeSet<ObjectId>,
+    /// Secrets with which nodes pull.
+    logins: &'q BTreeMap<ObjectId, String>,
 }
 
 /// Finds out what each manifest means. Changes nothing: what cannot be known by looking is tried out by a dry run on the
@@ -61,6 +64,7 @@ pub(super) async fn assess(
         released: manifests.iter().map(|manifest| &manifest.id).collect(),
         defined: manifests.iter().filter_map(|manifest| defined(&manifest.value)).collect(),
         renew,
+        logins: &prepared.goal.logins,
     };
     let answers = try_join_all(manifests.iter().map(|manifest| question.ask(manifest))).await;
     let answers = answers.map_err(|error| site.explain("trying out the objects on", &error))?;
@@ -126,7 +130,8 @@ impl Question<'_> {
         let live = self.live.get(&manifest.id);
         let entry = self.inventory.and_then(|inventory| inventory.get(&manifest.id));
         let known = unchanged(&manifest.value, live, entry.and_then(|entry| entry.remembered.as_ref()));
-        if known == Verdict::Unchanged {
+        let fresh = self.logins.contains_key(&manifest.id) && is_fresh(&manifest.value, live);
+        if known == Verdict::Unchanged || fresh {
             return Ok(Ok(Assessment::Unchanged).into());
         }
         // A job that ran cannot run again, and its pods' template cannot change: a new one is what is meant.

@@ -22,6 +22,7 @@ use jiff::SignedDuration;
 use super::apply::Applier;
 use super::drive::{Patience, drive};
 use super::goal::{Goal, Prepared};
+use super::ledger::is_renewal;
 use super::proposal::{Proposal, Wish, propose};
 use super::site::Site;
 use crate::clock;
@@ -134,8 +135,9 @@ impl Deployment<'_> {
         let Executed { verdict, written } = self.execute(lease, &proposal, Phase::Rollout).await?;
         let evidence = match verdict {
             Verdict::Done => {
-                let verb = self.options.verb;
-                self.commit(lease, &proposal, &written, verb, base.as_ref()).await?;
+                if !is_renewal(&proposal, base.as_ref()) {
+                    self.commit(lease, &proposal, &written, self.options.verb, base.as_ref()).await?;
+                }
                 self.clear_journal(lease, &interrupted).await;
                 return Ok(self.summary(&proposal, true));
             }

@@ -14,7 +14,7 @@ use bowline_core::release::{Record, Spec};
 use bowline_core::service::{ServiceName, ServiceOverride};
 use bowline_kube::{Catalog, GroupVersion};
 
-use super::secret;
+use super::{pull_secret, secret};
 use super::site::Site;
 use crate::config::{Config, KubernetesTarget, Override, Service, Stored, Target};
 use crate::error::{Failure, Outcome};
@@ -32,6 +32,8 @@ pub struct Goal {
     pub manifests: Vec<Manifest>,
     /// Where values stand that are kept nowhere but in the cluster's Secrets (JSON pointers).
     pub withheld: BTreeMap<ObjectId, BTreeSet<String>>,
+    /// The Secrets among them with which nodes pull, and whose login each holds.
+    pub logins: BTreeMap<ObjectId, String>,
     /// Our images by our services' names.
     pub images: BTreeMap<String, PlacedImage>,
     /// Which places got which image.
@@ -110,12 +112,14 @@ impl Goal {
             spec,
             manifests,
             withheld: BTreeMap::new(),
+            logins: BTreeMap::new(),
             pins: pinned.pins,
             verb: verb.into(),
             by: whoever(),
             notes,
         };
         goal.add_secrets(site, &today.directory)?;
+        pull_secret::add(&mut goal, site, &catalog).await?;
         Ok(Prepared { goal, catalog })
     }
 
@@ -141,6 +145,7 @@ impl Goal {
             spec: spec.unwrap_or_default(),
             manifests: Vec::new(),
             withheld: BTreeMap::new(),
+            logins: BTreeMap::new(),
             images: revision.images.clone(),
             pins: Vec::new(),
             verb: "rollback".into(),
@@ -153,6 +158,7 @@ impl Goal {
         goal.manifests = whole.map(|kept| kept.manifest).collect();
         goal.add_secrets(site, directory)?;
         let catalog = discover(site, &goal.manifests).await?;
+        pull_secret::add(&mut goal, site, &catalog).await?;
         Ok(Prepared { goal, catalog })
     }
 
@@ -216,6 +222,7 @@ fn configured(site: &Site, spec: &Spec) -> Outcome<(Stored, KubernetesTarget)> {
             context: today.context.clone(),
             host: today.host.clone(),
             namespace: today.namespace.clone(),
+            pull_secret: today.pull_secret.clone(),
             secrets: today.secrets.clone(),
             ..then.clone()
         },

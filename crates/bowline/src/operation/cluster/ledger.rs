@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bowline_core::journal::{Intent, ObjectTrace, Setback, Traces};
 use bowline_core::kube::comparison::{Remembered, remember};
-use bowline_core::kube::object::ObjectId;
+use bowline_core::kube::object::{Manifest, ObjectId};
 use bowline_core::kube::planning::{Action, Assessment};
 use bowline_core::kube::revision::{Entry, Inventory, Revision};
 use bowline_core::rollout::Evidence;
@@ -106,11 +106,30 @@ fn traces(proposal: &Proposal) -> Traces {
     let created = proposal.plan.steps.iter().filter_map(|step| match &step.action {
         Action::Apply { id, assessment: Assessment::Create { .. } } => {
             let manifest = proposal.goal.manifests.iter().find(|manifest| manifest.id == *id)?;
-            Some(ObjectTrace { id: id.clone(), version: manifest.version.clone() })
+            // One that something is only attached to is made by the cluster, and goes with its namespace.
+            let attached = id.kind.is("", "ServiceAccount") && is_made(manifest);
+            (!attached).then(|| ObjectTrace { id: id.clone(), version: manifest.version.clone() })
         }
         _ => None,
     });
     Traces { objects: created.collect(), ..Traces::default() }
+}
+
+/// Whether Bowline itself made a manifest, and no file has it.
+fn is_made(manifest: &Manifest) -> bool {
+    manifest.origin.file == crate::config::FILE
+}
+
+/// Whether all that was done is that logins were renewed which the base revision has too: that is no other revision, or a
+/// token of each half day would push all releases out of the history.
+pub(super) fn is_renewal(proposal: &Proposal, base: Option<&Revision>) -> bool {
+    let goal = &proposal.goal;
+    let renewed = |id: &ObjectId| {
+        goal.logins.contains_key(id) && base.is_some_and(|base| base.inventory.get(id).is_some())
+    };
+    let written = proposal.plan.steps.iter().filter(|step| step.action.writes());
+    base.is_some_and(|base| base.release == goal.release && base.manifests == goal.kept().digest())
+        && written.filter_map(|step| step.action.id()).all(renewed)
 }
 
 /// What stands where: what was written as it was left, the rest as it was found.
@@ -133,7 +152,7 @@ fn inventory(
             id: manifest.id.clone(),
             version: manifest.version.clone(),
             remembered: Some(remembered),
-            origin: Some(manifest.origin.clone()),
+            origin: Some(manifest.origin.clone()).filter(|_| !is_made(manifest)),
         })
     });
     entries.collect()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::finding::{Finding, Findings};
 use bowline_core::kube::object::ObjectId;
-use bowline_core::kube::order::{Ordering, edges};
+use bowline_core::kube::order::{Ordering, edges, runs_pods};
 use bowline_core::kube::planning::{Action, Assessment, Pace, plan};
 use bowline_core::kube::preflight::{Deed, check};
 use bowline_core::kube::prune::prune;
@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::assessment::{Assessments, assess};
 use super::goal::{Goal, Prepared};
+use super::pull_secret::is_login;
 use super::site::Site;
 use super::survey::{self, Around};
 use crate::error::{Failure, Outcome};
@@ -76,7 +77,9 @@ pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Pr
     {
         let pruned = prune(inventory, &wanted)
             .map_err(|error| Failure::invalid(format!("pruning {}", site.target.name)).because(&error))?;
-        gone.extend(pruned.gone.into_iter().filter(|id| there(id)));
+        // A run without a login says nothing of whether nodes need one.
+        let login = |id: &ObjectId| id.kind.is("", "Secret") && is_login(seen.objects.get(id));
+        gone.extend(pruned.gone.into_iter().filter(|id| there(id) && !login(id)));
         findings.warnings.extend(pruned.kept.into_iter().map(|id| {
             let remedy = "what people stored may be in it: delete it by name if it is not needed";
             Finding::new(id.to_string(), "is no longer in the manifests and stays", remedy)
@@ -91,11 +94,12 @@ pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Pr
     let nothing = plan.is_empty() && forbidden.is_empty();
     if !nothing && !wish.blind {
         let deeds = plan.steps.iter().filter_map(|step| Deed::of(&step.action));
+        let awaited = forbidden.keys().filter(|id| runs_pods(&id.kind)).map(|id| (id, Deed::Await));
         let around = Around {
             goal: &goal,
             catalog: &catalog,
             unchanged: unchanged(&each),
-            deeds: deeds.chain(forbidden.iter().map(|(id, (deed, _))| (id, *deed))).collect(),
+            deeds: deeds.chain(awaited).chain(forbidden.iter().map(|(id, (deed, _))| (id, *deed))).collect(),
         };
         let (cluster, notes) = survey::around(site, around).await?;
         // What the review of rights explains is told by it.

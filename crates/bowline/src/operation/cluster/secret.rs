@@ -21,18 +21,16 @@ pub(super) struct Made {
 /// # Errors
 /// When a source does not give its value. The value itself is in no error.
 pub(super) fn make(site: &Site, directory: &std::path::Path) -> Outcome<Vec<Made>> {
-    let mut made = Vec::new();
+    let (mut made, mut wrong) = (Vec::new(), Vec::new());
     for (name, source) in &site.target.secrets {
         let namespace = source.namespace.clone().unwrap_or_else(|| site.namespace.clone());
         let mut data = Map::new();
         let mut withheld = BTreeSet::new();
         for (key, secret) in &source.data {
-            let value = secret.read(directory).map_err(|failure| {
-                Failure::new(failure.kind, format!("making the Secret {namespace}/{name}, key {key}"))
-                    .since(failure.to_string())
-                    .hint("see [targets.….secrets] in bowline.toml")
-            })?;
-            data.insert(key.clone(), Value::String(STANDARD.encode(value)));
+            match secret.read(directory) {
+                Ok(value) => drop(data.insert(key.clone(), Value::String(STANDARD.encode(value)))),
+                Err(failure) => wrong.push(format!("Secret {namespace}/{name}, key {key}: {failure}")),
+            }
             withheld.insert(format!("/data/{}", key.replace('~', "~0").replace('/', "~1")));
         }
         let value = json!({
@@ -47,5 +45,10 @@ pub(super) fn make(site: &Site, directory: &std::path::Path) -> Outcome<Vec<Made
         };
         made.push(Made { manifest, withheld });
     }
-    Ok(made)
+    if wrong.is_empty() {
+        return Ok(made);
+    }
+    Err(Failure::invalid(format!("the secrets of {} cannot be read", site.target.name))
+        .detail(wrong)
+        .hint(format!("nothing was touched; see [targets.{}.secrets] in bowline.toml", site.target.name)))
 }

@@ -113,8 +113,8 @@ pub(super) async fn around(site: &Site, around: Around<'_>) -> Outcome<(Cluster,
     let grows = grows(&nodes, all("Pod"), report.as_ref());
     images.forgive(&nodes);
     let note = |text| Finding::new(site.target.name.clone(), text, "what is not seen is not checked");
-    let mut notes: Vec<Finding> = seen.notes.into_iter().map(note).collect();
-    notes.append(&mut images.notes);
+    // What may not be looked at is told as a whole: it is in `unreadable`.
+    let mut notes = images.notes;
     let denied = denied.unwrap_or_else(|error| {
         notes.push(note(error.to_string()));
         BTreeSet::new()
