@@ -232,6 +232,16 @@ impl Connection {
     }
 }
 
+/// Runs a command on this machine to its end, without any engine.
+pub(crate) async fn run_here(command: Command) -> Result<Output, RunError> {
+    let launch = |script: String| {
+        let mut shell = tokio::process::Command::new("sh");
+        shell.arg("-c").arg(script).process_group(0);
+        shell
+    };
+    process::execute("this machine", command, launch).await
+}
+
 enum Near {
     Here(Connection),
     There(Address),

@@ -1,5 +1,6 @@
 //! The Compose CLI beside the engine, in the project's own directory there.
 
+mod checkout;
 mod fault;
 mod warning;
 
@@ -13,6 +14,7 @@ use crate::connection::{Command, Connection, Output, RunError};
 use crate::directory::{Directory, DirectoryError, script};
 use crate::lease::{Authority, AuthorityError};
 
+pub use checkout::Checkout;
 pub use fault::Fault;
 pub use warning::Warnings;
 
@@ -229,12 +231,7 @@ impl Project {
         if !output.is_success() {
             return Err(self.failed("config", output));
         }
-        let config = serde_json::from_slice(json).map_err(|_| ProjectError::Failed {
-            verb: "config",
-            project: self.name.clone(),
-            fault: Fault::Other { message: "it printed no JSON".into() },
-        })?;
-        Ok(Rendered { config, staged, warnings: Warnings::parse(&output.stderr) })
+        rendered(&self.name, output, json, staged)
     }
 
     /// Compose's own hash of each service, which it writes on containers.
@@ -313,14 +310,7 @@ impl Project {
     }
 
     fn words(&self, directory: &str, verb: &[&str]) -> Vec<String> {
-        let mut words: Vec<String> = vec!["compose".into(), "--ansi".into(), "never".into()];
-        let mut option = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
-        option("--project-name", &self.name);
-        option("--project-directory", directory);
-        self.files.iter().for_each(|file| option("--file", file));
-        self.profiles.iter().for_each(|profile| option("--profile", profile));
-        words.extend(verb.iter().map(|word| (*word).to_owned()));
-        words
+        words(&self.name, directory, &self.files, &self.profiles, verb)
     }
 
     fn with_env(&self, mut command: Command) -> Command {
@@ -333,13 +323,43 @@ impl Project {
     }
 
     fn failed(&self, verb: &'static str, output: &Output) -> ProjectError {
-        let mut said = output.stderr.clone();
-        // What Compose says may quote what it was given.
-        for secret in self.env.values().filter(|value| value.len() > 3) {
-            said = said.replace(secret.as_str(), "…");
-        }
-        ProjectError::Failed { verb, project: self.name.clone(), fault: Fault::parse(&said) }
+        failed(verb, &self.name, output, &self.env)
     }
+}
+
+fn words(name: &str, directory: &str, files: &[String], profiles: &[String], verb: &[&str]) -> Vec<String> {
+    let mut words: Vec<String> = vec!["compose".into(), "--ansi".into(), "never".into()];
+    let mut option = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
+    option("--project-name", name);
+    option("--project-directory", directory);
+    files.iter().for_each(|file| option("--file", file));
+    profiles.iter().for_each(|profile| option("--profile", profile));
+    words.extend(verb.iter().map(|word| (*word).to_owned()));
+    words
+}
+
+fn failed(
+    verb: &'static str,
+    project: &str,
+    output: &Output,
+    env: &BTreeMap<String, String>,
+) -> ProjectError {
+    let mut said = output.stderr.clone();
+    // What Compose says may quote what it was given.
+    for secret in env.values().filter(|value| value.len() > 3) {
+        said = said.replace(secret.as_str(), "…");
+    }
+    ProjectError::Failed { verb, project: project.into(), fault: Fault::parse(&said) }
+}
+
+/// What the CLI printed, and what it said besides.
+fn rendered(project: &str, output: &Output, json: &[u8], staged: String) -> Result<Rendered, ProjectError> {
+    let config = serde_json::from_slice(json).map_err(|_| ProjectError::Failed {
+        verb: "config",
+        project: project.into(),
+        fault: Fault::Other { message: "it printed no JSON".into() },
+    })?;
+    Ok(Rendered { config, staged, warnings: Warnings::parse(&output.stderr) })
 }
 
 fn docker() -> Command {

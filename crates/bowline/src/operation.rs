@@ -4,6 +4,7 @@ pub mod adopt;
 mod apply;
 pub mod archive;
 pub mod build;
+mod checkout;
 pub mod choice;
 pub mod cluster;
 pub mod delivery;
@@ -29,6 +30,7 @@ mod sight;
 pub mod spec;
 pub mod status;
 pub mod target;
+pub mod translation;
 pub mod version;
 pub mod workflow;
 

@@ -7,7 +7,7 @@ use crate::config::FILE;
 use crate::error::Outcome;
 use crate::init::proposal::{Proposal, Service, Sure};
 use crate::operation::init::init;
-use crate::operation::workflow;
+use crate::operation::{translation, workflow};
 use crate::ui::{count, printable};
 
 /// What `init` takes.
@@ -22,6 +22,12 @@ pub struct InitArgs {
     /// The target that the workflow ships to, where there are several
     #[arg(long, requires = "github")]
     target: Option<String>,
+    /// Write manifests for a cluster of this name from a target's compose file, and add it to bowline.toml
+    #[arg(long, value_name = "TARGET", conflicts_with = "github", conflicts_with = "force")]
+    kubernetes: Option<String>,
+    /// The target whose compose file that is, where there are several
+    #[arg(long, value_name = "TARGET", requires = "kubernetes")]
+    from: Option<String>,
 }
 
 /// Writes the file and says what was guessed, from what, and what is unsure.
@@ -31,6 +37,9 @@ pub struct InitArgs {
 pub fn run(context: &Context, args: &InitArgs) -> Outcome<()> {
     if args.github {
         return github(context, args);
+    }
+    if let Some(target) = &args.kubernetes {
+        return kubernetes(context, args, target);
     }
     configuration(context, args)
 }
@@ -55,6 +64,38 @@ fn github(context: &Context, args: &InitArgs) -> Outcome<()> {
     for remark in remarks {
         context.ui.say(format!("  ? {}", printable(&remark)));
     }
+    Ok(())
+}
+
+/// Manifests, and before them the configuration where there is none.
+fn kubernetes(context: &Context, args: &InitArgs, target: &str) -> Outcome<()> {
+    if !context.directory.join(FILE).exists() {
+        configuration(context, args)?;
+    }
+    let written = wait(translation::write(&context.directory, target, args.from.as_deref()))?;
+    let ui = &context.ui;
+    if ui.json {
+        ui.data(&serde_json::json!({ "ok": true, "written": written }));
+        return Ok(());
+    }
+    for remark in &written.remarks {
+        let subject = remark.service.as_ref().map(|service| format!("{service}: ")).unwrap_or_default();
+        let text = printable(&format!("{subject}{}", remark.text));
+        if remark.unsure { ui.say(format!("? {text}")) } else { ui.faint(format!("  {text}")) }
+    }
+    for path in &written.kept {
+        ui.faint(printable(&format!("  {path}: left as it is")));
+    }
+    let (count, from) = (count(written.files.len(), "file"), &written.from);
+    let also = if written.configured { format!(", and [targets.{target}] in {FILE}") } else { String::new() };
+    ui.done(printable(&format!("{}/: {count} from the compose file of {from}{also}", written.folder)));
+    if !written.variables.is_empty() {
+        let names: Vec<&str> = written.variables.iter().map(String::as_str).collect();
+        ui.say(printable(&format!("its secrets are taken from the environment: {}", names.join(", "))));
+    }
+    ui.say(printable(&format!(
+        "next: read the files, look at what `bowline diff {from} {target}` says, commit; then `bowline ship {target}`"
+    )));
     Ok(())
 }
 

@@ -186,7 +186,7 @@ fn configured(today: &ComposeTarget, goal: &Goal) -> Outcome<(Stored, ComposeTar
     Ok((stored, target))
 }
 
-fn overrides(target: &ComposeTarget) -> BTreeMap<String, ServiceOverride> {
+pub(super) fn overrides(target: &ComposeTarget) -> BTreeMap<String, ServiceOverride> {
     let convert = |wanted: &crate::config::Override| ServiceOverride {
         env: wanted.env.0.clone(),
         memory: wanted.memory,

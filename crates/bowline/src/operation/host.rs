@@ -143,7 +143,7 @@ impl Host {
 }
 
 /// Reads the files with variables: `NAME=value` lines, as Compose's own `.env`, without quoting or interpolation.
-fn read_variables(config: &Config, target: &ComposeTarget) -> Outcome<BTreeMap<String, String>> {
+pub(super) fn read_variables(config: &Config, target: &ComposeTarget) -> Outcome<BTreeMap<String, String>> {
     let mut variables = BTreeMap::new();
     for file in &target.env_files {
         let path = config.directory.join(file);
