@@ -105,7 +105,9 @@ for word; do
     if [ -L "$done" ]; then echo "bowline-link: ${done#./}" >&2; exit 3; fi
   done
   mkdir -p -- "$done"
-  case $word in +*) if [ -f "./$path" ]; then cp -p -P -- "./$path" "./$path.$ending"; fi ;; esac
+  case $word in +*) if [ -f "./$path" ]; then
+    cp -p -P -- "./$path" "$new/.bowline-kept"; mv -f -T -- "$new/.bowline-kept" "./$path.$ending"
+  fi ;; esac
   mv -f -T -- "$new/$path" "./$path"
 done
 "#;

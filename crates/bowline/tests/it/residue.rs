@@ -98,11 +98,16 @@ fn files_that_somebody_keeps_on_the_host_are_back_after_a_release_that_failed() 
     // One that no release had, and one that a release brought and somebody has edited since.
     std::fs::write(stage.project().join("conf/own.conf"), "the host's own").unwrap();
     std::fs::write(stage.project().join("conf/first.conf"), "edited").unwrap();
+    let link = stage.project().join("conf/link.conf");
+    std::fs::write(stage.project().join("elsewhere"), "linked").unwrap();
+    std::os::unix::fs::symlink("../elsewhere", &link).unwrap();
     let before = files(&stage);
     stage.repository.write("conf/own.conf", "the release's").write("conf/first.conf", "second");
+    stage.repository.write("conf/link.conf", "the release's");
     merge(&stage, "broken", "ENV EXIT_AFTER=0.5 EXIT_CODE=3\n", WEB);
     run(&stage, &["ship", "far"], 1);
     assert_eq!(files(&stage), before);
+    assert!(link.is_symlink());
 
     // Killed in the middle: whoever comes next puts them back; twice, for the second one finds what the first one wrote.
     for round in 0..2 {
