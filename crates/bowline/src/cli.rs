@@ -68,9 +68,9 @@ pub enum Verb {
     Prune(commands::prune::PruneArgs),
     /// Show who may change a target, or take that away in an emergency
     Lock(commands::lock::LockArgs),
-    /// Take over a compose project that runs already, without touching it
+    /// Take over what runs on a target already, without touching it
     Adopt(commands::adopt::AdoptArgs),
-    /// Give a target back to plain Compose
+    /// Give a target back to plain Compose or kubectl
     Detach(commands::detach::DetachArgs),
     /// Check tools, access, clocks, disk and credentials; each finding with its remedy
     Doctor(commands::doctor::DoctorArgs),

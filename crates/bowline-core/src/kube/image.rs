@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::edit::Change;
 use super::manifest::{brief, is_built_in};
 use super::object::{Manifest, ObjectId, Origin};
-use super::workload::{CONTAINER_LISTS, template_pointer};
+use super::workload::{CONTAINER_LISTS, containers, pod_spec, pod_spec_mut, template_pointer};
 use crate::image::ImageId;
 use crate::reference::{Reference, Repository};
 use crate::service::{ServiceName, TagTemplate};
@@ -277,6 +277,38 @@ pub fn pin(manifests: &mut [Manifest], ours: &OurImages) -> Pinned {
     let unused = ours.services.keys().filter(|service| !used.contains(*service));
     pinned.warnings.extend(unused.cloned().map(Doubt::Unused));
     pinned
+}
+
+/// Writes other images where ours are pinned; `image` says which, and nothing where a place stays as it is.
+pub fn set_images(manifests: &mut [Manifest], pins: &[Pin], image: impl Fn(&Pin) -> Option<String>) {
+    for pin in pins {
+        let Some(image) = image(pin) else { continue };
+        let Some(manifest) = manifests.iter_mut().find(|manifest| manifest.id == pin.place.object) else {
+            continue;
+        };
+        let Some(spec) = pod_spec_mut(&manifest.id.kind, &mut manifest.value) else { continue };
+        // By name: where it stood in the file may not be where it stands now.
+        for list in CONTAINER_LISTS {
+            let containers = spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
+            let named = |container: &&mut Value| {
+                container.get("name").and_then(Value::as_str) == Some(pin.place.container.as_str())
+            };
+            for container in containers.filter(named) {
+                if let Some(container) = container.as_object_mut() {
+                    container.insert("image".into(), Value::from(image.clone()));
+                }
+            }
+        }
+    }
+}
+
+/// The image that a live object runs where a pin is.
+pub fn image_at(pin: &Pin, live: &Value) -> Option<String> {
+    let spec = pod_spec(&pin.place.object.kind, live)?;
+    let named = |container: &&Value| {
+        container.get("name").and_then(Value::as_str) == Some(pin.place.container.as_str())
+    };
+    containers(spec).find(named)?.get("image")?.as_str().map(str::to_owned)
 }
 
 fn place(manifest: &Manifest, pointer: String) -> Option<Place> {

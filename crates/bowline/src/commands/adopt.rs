@@ -3,10 +3,11 @@
 use clap::Args;
 
 use crate::cli::Context;
-use crate::config::{Config, FILE};
+use crate::config::{Config, FILE, KubernetesTarget, Target};
 use crate::error::{Failure, Outcome};
 use crate::operation::adopt::place::{Line, Place, own_files};
-use crate::operation::adopt::{Adoption, adopt, missing_lines, observe_place, write_lines};
+use crate::operation::adopt::{Adopted, adopt, missing_lines, observe_place, write_lines};
+use crate::operation::cluster;
 use crate::operation::host::{Host, compose_target};
 use crate::ui::{printable, table};
 
@@ -20,12 +21,16 @@ pub struct AdoptArgs {
     write: bool,
 }
 
-/// Finds the compose project that runs on a target, and records it as revision 0. No container is changed.
+/// Finds the compose project, or the objects of the manifests, that run on a target, and records them as revision 0. Nothing
+/// is changed.
 ///
 /// # Errors
 /// When the target cannot be reached, no project can be meant, or bowline.toml does not lead to it.
 pub async fn run(context: &Context, args: AdoptArgs) -> Outcome<()> {
     let mut config = Config::load(&context.directory)?;
+    if let Target::Kubernetes(target) = config.target(&args.target)? {
+        return run_cluster(context, &config, target, args.write).await;
+    }
     let target = compose_target(&config, &args.target)?;
     let mut host = Host::connect(&config, target).await?;
     let place = observe_place(&host, &config, target).await?;
@@ -55,7 +60,7 @@ pub async fn run(context: &Context, args: AdoptArgs) -> Outcome<()> {
     if context.ui.json {
         context.ui.data(&serde_json::json!({ "ok": true, "lines": texts(&lines), "adoption": adoption }));
     } else {
-        show(context, &adoption);
+        show(context, &adoption.target, "SERVICE", &adoption.services, &adoption.notes);
     }
     Ok(())
 }
@@ -90,8 +95,28 @@ fn tell_lines(context: &Context, target: &str, place: &Place, lines: &[Line]) ->
     Ok(())
 }
 
-fn show(context: &Context, adoption: &Adoption) {
-    let row = |service: &crate::operation::adopt::Adopted| {
+async fn run_cluster(
+    context: &Context,
+    config: &Config,
+    target: &KubernetesTarget,
+    write: bool,
+) -> Outcome<()> {
+    if write {
+        return Err(Failure::invalid(format!("{} is a cluster", target.name))
+            .since("--write is for Docker hosts: the manifests say which objects are meant"));
+    }
+    let site = cluster::Site::connect(config, target).await?;
+    let adoption = cluster::adopt::adopt(&site, config).await?;
+    if context.ui.json {
+        context.ui.data(&serde_json::json!({ "ok": true, "adoption": adoption }));
+    } else {
+        show(context, &adoption.target, "OBJECT", &adoption.services, &adoption.notes);
+    }
+    Ok(())
+}
+
+fn show(context: &Context, target: &str, what: &str, services: &[Adopted], notes: &[String]) {
+    let row = |service: &Adopted| {
         vec![
             service.name.clone(),
             service.ours.clone().unwrap_or_else(|| "-".into()),
@@ -99,12 +124,12 @@ fn show(context: &Context, adoption: &Adoption) {
             service.first_deploy.clone(),
         ]
     };
-    let rows: Vec<_> = adoption.services.iter().map(row).collect();
-    context.ui.print(&table::render(&["SERVICE", "OURS", "IMAGE", "FIRST DEPLOY"], &rows));
-    for note in &adoption.notes {
+    let rows: Vec<_> = services.iter().map(row).collect();
+    context.ui.print(&table::render(&[what, "OURS", "IMAGE", "FIRST DEPLOY"], &rows));
+    for note in notes {
         context.ui.warn(printable(note));
     }
-    context.ui.done(format_args!("{}: recorded as revision 0; nothing was touched", adoption.target));
-    let next = format!("next: `bowline plan {}` shows what the newest release would do", adoption.target);
+    context.ui.done(format_args!("{target}: recorded as revision 0; nothing was touched"));
+    let next = format!("next: `bowline plan {target}` shows what the newest release would do");
     context.ui.say(printable(&next));
 }

@@ -7,12 +7,14 @@ use clap::Args;
 use crate::cli::Context;
 use crate::config::Config;
 use crate::error::{Failure, FailureKind, Outcome};
+use crate::operation::cluster::{self, Site};
 use crate::operation::depot::Depot;
 use crate::operation::depot::kept_as;
-use crate::operation::host::{Host, compose_target};
+use crate::operation::host::Host;
 use crate::operation::prune::registry::{self, Superfluous};
 use crate::operation::prune::{Waste, observe, prune};
-use crate::ui::{printable, table};
+use crate::operation::target::Connected;
+use crate::ui::{count, printable, table};
 
 /// What `prune` takes.
 #[derive(Debug, Args)]
@@ -29,12 +31,16 @@ pub struct PruneArgs {
     /// Remove it without asking
     #[arg(short, long)]
     yes: bool,
+    /// On a cluster: delete this object too, although what people stored may be in it: Kind/name; may be given several times
+    #[arg(long, value_name = "OBJECT", conflicts_with = "registry")]
+    delete: Vec<String>,
     /// With --registry: delete although a target cannot be asked what it runs
     #[arg(long, requires = "registry")]
     ignore_unreachable: bool,
 }
 
-/// Shows what nothing needs any more, and removes it when told to. Never volumes, networks or images of others.
+/// Shows what nothing needs any more, and removes it when told to. Never volumes, networks or images of others; on a cluster
+/// nothing that may hold data, unless it is named.
 ///
 /// # Errors
 /// When the target or the registry cannot be reached, or somebody else holds the lock.
@@ -47,16 +53,75 @@ pub async fn run(context: &Context, args: PruneArgs) -> Outcome<()> {
 }
 
 async fn prune_target(context: &Context, config: &Config, name: &str, args: &PruneArgs) -> Outcome<()> {
-    let target = compose_target(config, name)?;
-    let host = Host::connect(config, target).await?;
-    let keep = args.keep.unwrap_or(target.pace.keep);
+    let keep = args.keep.unwrap_or(config.target(name)?.pace().keep);
+    match Connected::open(config, name).await? {
+        Connected::Host(host) => prune_host(context, config, &host, keep, args).await,
+        Connected::Cluster(site) => prune_cluster(context, &site, keep, args).await,
+    }
+}
+
+async fn prune_cluster(context: &Context, site: &Site, keep: u32, args: &PruneArgs) -> Outcome<()> {
+    let ui = &context.ui;
+    let target = &site.target.name;
+    let waste = cluster::prune::observe(site, keep, &args.delete).await?;
+    if !ui.json {
+        let line =
+            |object: &cluster::prune::Leftover| ui.print(&printable(&format!("delete    {}", object.id)));
+        waste.objects.iter().for_each(line);
+        if !waste.revisions.is_empty() {
+            ui.print(&format!("{} old revisions of the history", waste.revisions.len()));
+        }
+        for (object, why) in &waste.kept {
+            ui.say(printable(&format!("stays: {object}: {why}")));
+        }
+        if waste.is_empty() {
+            ui.say(format_args!("{target}: everything that Bowline brought is needed"));
+        }
+    }
+    let agreed = !waste.is_empty() && agree(context, args.yes)?;
+    let removed = match agreed {
+        true => Some(cluster::prune::prune(site, keep, &args.delete, &waste).await?),
+        false => None,
+    };
+    if ui.json {
+        ui.data(&serde_json::json!({
+            "ok": true, "target": target, "objects": waste.objects.iter().map(|object| object.id.to_string()).collect::<Vec<_>>(),
+            "kept": waste.kept, "revisions": waste.revisions, "removed": removed,
+        }));
+    } else if let Some(removed) = removed {
+        for object in &removed.going {
+            ui.say(printable(&format!("{object} goes once its finalizers let it")));
+        }
+        ui.done(format_args!(
+            "{target}: removed {} and {}",
+            count(removed.objects, "object"),
+            count(removed.revisions, "old revision")
+        ));
+    }
+    Ok(())
+}
+
+async fn prune_host(
+    context: &Context,
+    config: &Config,
+    host: &Host,
+    keep: u32,
+    args: &PruneArgs,
+) -> Outcome<()> {
+    if let Some(object) = args.delete.first() {
+        return Err(Failure::invalid(format!(
+            "{} is a Docker host: it has no object `{object}`",
+            host.target
+        ))
+        .since("--delete is for clusters"));
+    }
     let kept_as = kept_as(config);
-    let waste = observe(&host, keep, &kept_as).await?;
+    let waste = observe(host, keep, &kept_as).await?;
     if !context.ui.json {
         show(context, &host.target, &waste);
     }
     let agreed = !waste.is_empty() && agree(context, args.yes)?;
-    let removed = if agreed { Some(prune(&host, keep, &kept_as, &waste).await?) } else { None };
+    let removed = if agreed { Some(prune(host, keep, &kept_as, &waste).await?) } else { None };
     if context.ui.json {
         context.ui.data(&serde_json::json!({
             "ok": true, "target": host.target, "images": waste.images, "revisions": waste.revisions, "bytes": waste.bytes(),

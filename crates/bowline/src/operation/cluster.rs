@@ -1,10 +1,13 @@
 //! A Kubernetes cluster as a target: what the verbs do there.
 
+pub mod adopt;
 mod apply;
 mod assessment;
+mod checkout;
 mod crew;
 pub mod delivery;
 pub mod deploy;
+pub mod detach;
 pub mod diff;
 mod drive;
 pub mod exec;
@@ -14,6 +17,7 @@ mod ledger;
 pub mod lock;
 pub mod logs;
 pub mod proposal;
+pub mod prune;
 mod pull_secret;
 mod secret;
 pub mod site;
@@ -26,3 +30,14 @@ pub use deploy::{Deployment, Options};
 pub use goal::Goal;
 pub use proposal::{Proposal, Wish, propose};
 pub use site::Site;
+
+/// The objects of this checkout's manifests, as a release of it would bring them; their images are none that exist.
+///
+/// # Errors
+/// When manifests are missing or wrong, a command that renders them fails, or the cluster does not answer.
+pub(super) async fn checkout_manifests(
+    site: &Site,
+    config: &crate::config::Config,
+) -> crate::error::Outcome<Vec<bowline_core::kube::object::Manifest>> {
+    Ok(checkout::read(site, config).await?.assembled.manifests)
+}

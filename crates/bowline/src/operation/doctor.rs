@@ -1,5 +1,6 @@
 //! `doctor`: whether everything is there that the other verbs need. It only looks.
 
+mod cluster;
 mod registry;
 mod target;
 
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::lock::Lock;
+use super::status::Report;
 use crate::config::{Config, FILE, Target};
 use crate::error::{Failure, Outcome};
 use crate::git::Git;
@@ -107,12 +110,51 @@ pub async fn observe(directory: &Path, only: Option<&str>) -> Outcome<Vec<Findin
     for target in targets {
         match target {
             Target::Compose(compose) => target::look(&mut findings, &config, compose).await,
-            Target::Kubernetes(cluster) => {
-                findings.ok(&cluster.name, "a cluster: this version does not look at clusters");
-            }
+            Target::Kubernetes(target) => cluster::look(&mut findings, &config, target).await,
         }
     }
     Ok(findings.0)
+}
+
+/// What Bowline keeps there: who holds the lock, what was left unfinished, what cannot be read, what is not healthy.
+fn order(
+    findings: &mut Findings,
+    subject: &impl Fn(&str) -> String,
+    target: &str,
+    lock: Outcome<Option<Lock>>,
+    report: Outcome<Report>,
+) {
+    match lock {
+        Ok(None) => findings.ok(&subject("lock"), "free"),
+        Ok(Some(lock)) if lock.over => findings.ok(&subject("lock"), format!("free: {} left it", lock.by)),
+        Ok(Some(lock)) => {
+            findings.ok(&subject("lock"), format!("held by {} (bowline {})", lock.by, lock.verb))
+        }
+        Err(failure) => findings.broken(&subject("lock"), failure),
+    }
+    let report = match report {
+        Ok(report) => report,
+        Err(failure) => return findings.broken(&subject("status"), failure),
+    };
+    for (name, why) in &report.unreadable {
+        let remedy = "a newer bowline may have written it: update this one";
+        findings.fail(&subject("documents"), format!("{name} cannot be read: {why}"), Some(remedy.into()));
+    }
+    if let Some(interrupted) = &report.status.interrupted {
+        let remedy =
+            format!("`bowline deploy {target}` or `bowline rollback {target}` finishes or undoes it");
+        findings.warn(&subject("history"), format!("a run did not end: {interrupted}"), remedy);
+    }
+    let ill = report.status.services.iter().filter(|service| {
+        !matches!(
+            service.state.split(' ').next(),
+            Some("healthy" | "running" | "completed" | "switched" | "starting" | "scheduled" | "suspended")
+        )
+    });
+    for service in ill {
+        let remedy = format!("`bowline logs {target} {}` shows why", service.name);
+        findings.warn(&subject("status"), format!("{} is {}", service.name, service.state), remedy);
+    }
 }
 
 async fn git(findings: &mut Findings, directory: &Path) {

@@ -102,8 +102,7 @@ fn of_cluster(revisions: &BTreeMap<u64, kube::revision::Revision>) -> Vec<Entry>
             verb: revision.verb.clone(),
             seconds: seconds(revision.milliseconds),
             changed: match before {
-                // Those before were forgotten: what it changed is not known any more.
-                None if revision.number > 1 => Vec::new(),
+                None if revision.number > 1 => vec!["not known: what was before is forgotten".into()],
                 before => kube::revision::changes(before, revision),
             },
             run: revision.run.to_string(),

@@ -80,28 +80,10 @@ impl Goal {
             Some(files) => files,
             None => Selection::of(&target)?.read(&spec)?,
         };
-        let (reading, catalog) = read_with(site, &files).await?;
-        let Reading { mut manifests, skipped, warnings, mut problems, .. } = reading;
         let ours = our_images(&stored.services, today, images);
-        let pinned = pin(&mut manifests, &ours);
-        let normal = normalise(&mut manifests, &files);
-        problems.extend(normal.problems);
-        let mut told: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        told.extend(pinned.problems.iter().map(ToString::to_string));
-        if !told.is_empty() {
-            return Err(refuse(&target, told));
-        }
-        if manifests.is_empty() {
-            return Err(Failure::invalid(format!("there are no manifests for {}", target.name))
-                .since(format!("{} hold none", target.manifests.join(", ")))
-                .detail(skipped.iter().map(ToString::to_string))
-                .hint(
-                    "`kubernetes = […]` names files and folders that git tracks; `exclude` leaves out globs",
-                ));
-        }
-        let mut notes = notes(&skipped, warnings.iter().chain(&normal.warnings), &pinned.warnings);
+        let Assembled { manifests, catalog, pins, mut notes } =
+            assemble(site, &target, &files, &ours).await?;
         notes.extend(left_out(&stored));
-        work_in(&mut manifests, &target, &pinned.pins)?;
         let placed = ours.services.iter().filter_map(|(service, image)| {
             let reference = ours.reference(service)?.to_string();
             Some((service.to_string(), PlacedImage { reference, id: Some(image.id.clone()) }))
@@ -113,7 +95,7 @@ impl Goal {
             manifests,
             withheld: BTreeMap::new(),
             logins: BTreeMap::new(),
-            pins: pinned.pins,
+            pins,
             verb: verb.into(),
             by: whoever(),
             notes,
@@ -184,6 +166,46 @@ impl Goal {
         };
         Manifests { manifests: self.manifests.iter().map(keep).collect() }
     }
+}
+
+/// Manifests as they are to be applied.
+pub(super) struct Assembled {
+    /// The objects, images in place.
+    pub(super) manifests: Vec<Manifest>,
+    /// How the cluster calls their kinds.
+    pub(super) catalog: Catalog,
+    /// Which places got which image.
+    pub(super) pins: Vec<Pin>,
+    /// What was read otherwise than it looks, or left out.
+    pub(super) notes: Vec<String>,
+}
+
+/// Makes of files what is to be applied: images are put in, and what this target needs differently.
+pub(super) async fn assemble(
+    site: &Site,
+    target: &KubernetesTarget,
+    files: &BTreeMap<String, String>,
+    ours: &OurImages,
+) -> Outcome<Assembled> {
+    let (reading, catalog) = read_with(site, files).await?;
+    let Reading { mut manifests, skipped, warnings, mut problems, .. } = reading;
+    let pinned = pin(&mut manifests, ours);
+    let normal = normalise(&mut manifests, files);
+    problems.extend(normal.problems);
+    let mut told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    told.extend(pinned.problems.iter().map(ToString::to_string));
+    if !told.is_empty() {
+        return Err(refuse(target, told));
+    }
+    if manifests.is_empty() {
+        return Err(Failure::invalid(format!("there are no manifests for {}", target.name))
+            .since(format!("{} hold none", target.manifests.join(", ")))
+            .detail(skipped.iter().map(ToString::to_string))
+            .hint("`kubernetes = […]` names files and folders that git tracks; `exclude` leaves out globs"));
+    }
+    let notes = notes(&skipped, warnings.iter().chain(&normal.warnings), &pinned.warnings);
+    work_in(&mut manifests, target, &pinned.pins)?;
+    Ok(Assembled { manifests, catalog, pins: pinned.pins, notes })
 }
 
 /// Reads manifests twice: first to learn which kinds there are, then with what the cluster says of them.

@@ -29,7 +29,8 @@ pub(super) async fn look(findings: &mut Findings, config: &Config) {
             return;
         }
     };
-    let client = match Client::new(Options { credentials, ..Options::default() }) {
+    let plain = config.insecure.then(|| repository.registry.clone()).into_iter().collect();
+    let client = match Client::new(Options { credentials, plain, ..Options::default() }) {
         Ok(client) => client,
         Err(error) => return findings.fail(SUBJECT, chain(&error), error.hint()),
     };

@@ -7,7 +7,7 @@ use bowline_compose::observation::Observation;
 use bowline_compose::project::Project;
 use jiff::{SignedDuration, Timestamp};
 
-use super::Findings;
+use super::{Findings, order};
 use crate::config::{ComposeTarget, Config};
 use crate::operation::host::Host;
 use crate::operation::{adopt, lock, status};
@@ -51,12 +51,19 @@ pub(super) async fn look(findings: &mut Findings, config: &Config, target: &Comp
     };
     machine_itself(findings, &subject, &host, &observation);
     writable(findings, &subject("directory"), &host).await;
-    order(findings, &subject, &host).await;
+    let (lock, report) = (lock::of_host(&host).await, status::of_host(&host).await);
+    order(findings, &subject, &target.name, lock, report);
     place(findings, &subject("project"), &host, config, target, &observation).await;
 }
 
 /// The engine's clock against ours. It was read somewhere between the question and the answer.
-fn clock(findings: &mut Findings, subject: &str, asked: Timestamp, answered: Timestamp, theirs: Timestamp) {
+pub(super) fn clock(
+    findings: &mut Findings,
+    subject: &str,
+    asked: Timestamp,
+    answered: Timestamp,
+    theirs: Timestamp,
+) {
     let skew = if theirs < asked {
         asked.duration_since(theirs)
     } else if theirs > answered {
@@ -121,41 +128,6 @@ async fn writable(findings: &mut Findings, subject: &str, host: &Host) {
             findings.fail(subject, format!("{path}: {place} cannot be written to"), Some(remedy));
         }
         Err(error) => findings.fail(subject, error.to_string(), error.hint()),
-    }
-}
-
-/// What Bowline keeps there: who holds the lock, what was left unfinished, what cannot be read, what is not healthy.
-async fn order(findings: &mut Findings, subject: &impl Fn(&str) -> String, host: &Host) {
-    match lock::of_host(host).await {
-        Ok(None) => findings.ok(&subject("lock"), "free"),
-        Ok(Some(lock)) if lock.over => findings.ok(&subject("lock"), format!("free: {} left it", lock.by)),
-        Ok(Some(lock)) => {
-            findings.ok(&subject("lock"), format!("held by {} (bowline {})", lock.by, lock.verb))
-        }
-        Err(failure) => findings.broken(&subject("lock"), failure),
-    }
-    let report = match status::of_host(host).await {
-        Ok(report) => report,
-        Err(failure) => return findings.broken(&subject("status"), failure),
-    };
-    for (name, why) in &report.unreadable {
-        let remedy = "a newer bowline may have written it: update this one";
-        findings.fail(&subject("documents"), format!("{name} cannot be read: {why}"), Some(remedy.into()));
-    }
-    if let Some(interrupted) = &report.status.interrupted {
-        let remedy =
-            format!("`bowline deploy {0}` or `bowline rollback {0}` finishes or undoes it", host.target);
-        findings.warn(&subject("history"), format!("a run did not end: {interrupted}"), remedy);
-    }
-    let ill = report.status.services.iter().filter(|service| {
-        !matches!(
-            service.state.split(' ').next(),
-            Some("healthy" | "running" | "completed" | "switched" | "starting")
-        )
-    });
-    for service in ill {
-        let remedy = format!("`bowline logs {} {}` shows why", host.target, service.name);
-        findings.warn(&subject("status"), format!("{} is {}", service.name, service.state), remedy);
     }
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::config::{Config, Target};
 use crate::error::{Failure, Outcome};
 use crate::operation::archive;
+use crate::operation::cluster::Site;
 use crate::operation::depot::Depot;
 use crate::operation::host::{Host, with_hint};
 
@@ -45,11 +46,25 @@ pub struct InUse {
     pub unreachable: Vec<(String, Failure)>,
 }
 
-/// Asks every Docker host of the configuration what it runs and may go back to.
+/// Asks every target of the configuration what it runs and may go back to.
 pub async fn observe_targets(config: &Config) -> InUse {
     let mut in_use = InUse::default();
     for target in config.targets.values() {
-        let Target::Compose(target) = target else { continue };
+        let target = match target {
+            Target::Compose(target) => target,
+            Target::Kubernetes(target) => {
+                let asked = async { Site::connect(config, target).await?.state().await };
+                match asked.await {
+                    Err(failure) => in_use.unreachable.push((target.name.clone(), failure)),
+                    Ok(state) => {
+                        // A cluster forgets revisions by their number: all that are there can be gone back to.
+                        in_use.releases.extend(state.revisions.into_values().filter_map(|one| one.release));
+                        in_use.releases.extend(state.intents.into_iter().filter_map(|intent| intent.to));
+                    }
+                }
+                continue;
+            }
+        };
         let asked = async {
             let host = Host::connect(config, target).await?;
             host.documents.state().await.map_err(|error| {
