@@ -18,6 +18,8 @@
 //! LOG_EVERY       seconds between further lines (never)
 //! NAME, VERSION   what `/` and `/version` answer; VERSION falls back to the file /version
 //!
+//! On the same port it answers gRPC's health check (`grpc.health.v1.Health/Check`) as it answers the health path.
+//!
 //! `program health [PATH]` asks the server in the same container and exits 0 or 1; `program get URL` prints an answer;
 //! `program print TEXT` prints TEXT; `program exit CODE` exits; `program sleep SECONDS` sleeps.
 
@@ -219,6 +221,10 @@ fn answer(mut stream: TcpStream, begin: Instant) {
                 length = value.trim().parse().unwrap_or(0);
             }
         }
+        if first.starts_with("PRI * HTTP/2") {
+            answer_grpc(reader, stream, begin);
+            return;
+        }
         let mut body = vec![0; length];
         if reader.read_exact(&mut body).is_err() {
             return;
@@ -236,8 +242,51 @@ fn answer(mut stream: TcpStream, begin: Instant) {
     }
 }
 
+/// HTTP/2, only as much of it as a client of gRPC's health check needs: any call is one.
+fn answer_grpc(mut reader: impl Read, mut stream: TcpStream, begin: Instant) -> Option<()> {
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const SETTINGS: u8 = 4;
+    const PING: u8 = 6;
+    const END_STREAM: u8 = 1;
+    const END_HEADERS: u8 = 4;
+    let frame = |kind: u8, flags: u8, id: [u8; 4], payload: &[u8]| {
+        let mut bytes = vec![0, 0, payload.len() as u8, kind, flags];
+        bytes.extend(id);
+        bytes.extend(payload);
+        bytes
+    };
+    // The rest of the client's preface.
+    reader.read_exact(&mut [0; 6]).ok()?;
+    stream.write_all(&frame(SETTINGS, 0, [0; 4], &[])).ok()?;
+    loop {
+        let mut head = [0; 9];
+        reader.read_exact(&mut head).ok()?;
+        let [a, b, c, kind, flags, id @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        reader.read_exact(&mut payload).ok()?;
+        let answer = match kind {
+            SETTINGS if flags == 0 => frame(SETTINGS, 1, id, &[]),
+            PING if flags == 0 => frame(PING, 1, id, &payload),
+            DATA | HEADERS if flags & END_STREAM != 0 => {
+                // `:status: 200` and `content-type: application/grpc`, by their places in the static table.
+                let head = [&[0x88, 0x0f, 0x10, 16][..], b"application/grpc"].concat();
+                let serving = if is_healthy(begin.elapsed()) { 1 } else { 2 };
+                let trailer = [&[0, 11][..], b"grpc-status", &[1], b"0"].concat();
+                let message = frame(DATA, 0, id, &[0, 0, 0, 0, 2, 8, serving]);
+                let (first, last) = (END_HEADERS, END_HEADERS | END_STREAM);
+                [frame(HEADERS, first, id, &head), message, frame(HEADERS, last, id, &trailer)].concat()
+            }
+            _ => continue,
+        };
+        stream.write_all(&answer).ok()?;
+    }
+}
+
 fn respond(target: &str, body: &[u8], begin: Instant) -> (u16, String) {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    // The API server's proxy makes `?NAME` a `?NAME=`.
+    let query = query.trim_end_matches('=');
     if path == setting("HEALTH_PATH").as_deref().unwrap_or("/health") {
         return if is_healthy(begin.elapsed()) {
             (200, "ok\n".into())

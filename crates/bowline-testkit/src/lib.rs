@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 pub mod cluster;
+pub mod fixture;
 pub mod host;
 pub mod image;
 pub mod proxy;

@@ -213,6 +213,11 @@ impl FaultProxy {
         Self::start(Endpoint::loopback(), upstream.into(), false).await
     }
 
+    /// As [`FaultProxy::tcp`], listening where it is told: port 0 is any that is free.
+    pub async fn tcp_on(listen: impl Into<Endpoint>, upstream: impl Into<Endpoint>) -> Self {
+        Self::start(listen.into(), upstream.into(), false).await
+    }
+
     async fn start(listen: Endpoint, upstream: Endpoint, speaks_http: bool) -> Self {
         let (listener, endpoint) = Listener::bind(&listen).await.expect("the proxy can listen");
         let state = Arc::new(State::default());

@@ -1,14 +1,13 @@
 //! Taking over what runs already, and giving it back: nothing is touched by either.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use bowline_compose::lease::Lease;
 use bowline_core::event::RunId;
 use bowline_core::journal::Intent;
 use bowline_testkit::host::Host;
-use bowline_testkit::image;
-use bowline_testkit::skip::skip;
+use bowline_testkit::{fixture, image};
 
 use crate::stage::{Stage, said, succeed};
 
@@ -138,14 +137,6 @@ fn the_lines_that_lead_to_the_project_are_said_and_written() {
     stage.assert_untouched(&before);
 }
 
-/// The folder with configurations that others wrote; `None`, and a loud line, where it is missing.
-fn fixtures() -> Option<PathBuf> {
-    // Beside the checkout, however deep that lies.
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let found = root.ancestors().map(|above| above.join("shared/fixtures")).find(|path| path.is_dir());
-    found.or_else(|| skip("shared/fixtures is not beside the checkout"))
-}
-
 /// An image of the test program in which every shell script ends well, for health checks that need a shell.
 fn make_with_shell(host: &Host, name: &str, folder: &Path) -> Option<()> {
     let root = folder.join("root");
@@ -165,10 +156,10 @@ fn make_with_shell(host: &Host, name: &str, folder: &Path) -> Option<()> {
 
 #[test]
 fn a_foreign_project_is_read_adopted_shipped_to_and_given_back() {
-    let Some(fixtures) = fixtures() else { return };
+    let Some(voting) = fixture::foreign("voting-app") else { return };
     let Some(stage) = Stage::new("v-foreign", TOML, "services: {}\n") else { return };
     let scratch = tempfile::tempdir().unwrap();
-    let yaml = std::fs::read_to_string(fixtures.join("voting-app/docker-compose.images.yml")).unwrap();
+    let yaml = std::fs::read_to_string(voting.join("docker-compose.images.yml")).unwrap();
     for part in ["vote", "result", "worker"] {
         make_with_shell(&stage.host, &format!("dockersamples/examplevotingapp_{part}"), scratch.path());
     }

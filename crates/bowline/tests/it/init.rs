@@ -7,8 +7,7 @@ use bowline::config::Config;
 use bowline::init::proposal::{Health, Proposal, Sure};
 use bowline::init::tree::Tree;
 use bowline::init::{detect, text};
-
-const FIXTURES: &str = "/work/shared/fixtures";
+use bowline_testkit::fixture;
 
 /// A Gradle build as in the story: services under other names in the compose file, a shared module, the Spring Boot
 /// plugin applied from the root, stacks of others.
@@ -330,11 +329,7 @@ fn the_guesses_are_told_to_people_and_to_programs() {
 
 #[test]
 fn foreign_repositories_are_read() {
-    let voting = Path::new(FIXTURES).join("voting-app");
-    if !voting.is_dir() {
-        eprintln!("SKIPPED: there are no fixtures at {FIXTURES}");
-        return;
-    }
+    let Some(voting) = fixture::foreign("voting-app") else { return };
     let proposal = detect(&Tree::read(&voting).unwrap()).unwrap();
     assert_eq!(names(&proposal), ["result", "vote", "worker"]);
     assert_eq!(service(&proposal, "vote").images, ["dockersamples/examplevotingapp_vote"]);
@@ -343,7 +338,7 @@ fn foreign_repositories_are_read() {
     assert!(config.targets.contains_key("box") && config.targets.contains_key("cluster"));
     assert!(proposal.left_out.iter().any(|out| out.what == "docker-stack.yml"), "{:?}", proposal.left_out);
 
-    let shop = Path::new(FIXTURES).join("microservices-demo");
+    let Some(shop) = fixture::foreign("microservices-demo") else { return };
     let proposal = detect(&Tree::read(&shop).unwrap()).unwrap();
     assert_eq!(proposal.services.len(), 11, "{:?}", names(&proposal));
     assert!(names(&proposal).contains(&"checkoutservice"));

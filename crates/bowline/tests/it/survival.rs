@@ -14,10 +14,10 @@ use crate::scene::{Place, QUICK, Scene, finish};
 const MOMENTS: u32 = 20;
 
 /// xorshift64: the same moments for the same seed.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn from_environment() -> Self {
+    pub(crate) fn from_environment() -> Self {
         let given = std::env::var("BOWLINE_TEST_SEED").ok().and_then(|text| text.parse().ok());
         let now = || crate::scene::now().to_bits();
         let seed: u64 = given.unwrap_or_else(now) | 1;
@@ -26,7 +26,7 @@ impl Dice {
     }
 
     /// From 0 to 1.
-    fn roll(&mut self) -> f64 {
+    pub(crate) fn roll(&mut self) -> f64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
