@@ -9,6 +9,16 @@ use super::object::Manifest;
 /// The name under which Bowline's fields are kept.
 pub const MANAGER: &str = "bowline";
 
+/// The fields that Bowline holds in an object, as the server keeps them (`fieldsV1`).
+pub fn owned(object: &Value) -> Option<&Value> {
+    let fields = object.pointer("/metadata/managedFields")?.as_array()?;
+    let ours = |entry: &&Value| {
+        entry.get("manager").and_then(Value::as_str) == Some(MANAGER)
+            && entry.get("operation").and_then(Value::as_str) == Some("Apply")
+    };
+    fields.iter().find(ours)?.get("fieldsV1")
+}
+
 /// A field that server-side apply would take from somebody.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Conflict {
