@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::conflict::without;
+use super::conflict::{owned, without};
 use super::field;
 use super::object::Kind;
 use crate::digest::Digest;
@@ -63,7 +63,8 @@ pub fn unchanged(desired: &Value, live: Option<&Value>, remembered: Option<&Reme
     }
 }
 
-/// The live object's values at the fields that a manifest has, and its uid. Only comparable with an earlier projection
+/// The live object's values at the fields that a manifest has, its uid, and which fields Bowline holds: a run that failed
+/// may have left more of them than this manifest has. Only comparable with an earlier projection
 /// for the same manifest: what the cluster fills in or rewrites (`0.5` as `500m`) is in both.
 pub fn project(desired: &Value, live: &Value) -> Value {
     let (mut desired, mut live) = (desired.clone(), live.clone());
@@ -74,9 +75,10 @@ pub fn project(desired: &Value, live: &Value) -> Value {
         map.shift_remove("status");
     }
     let mut projected = project_field(&desired, &live);
-    let uid = live.pointer("/metadata/uid").cloned();
-    if let (Some(uid), Some(map)) = (uid, projected.as_object_mut()) {
-        map.insert("uid".into(), uid);
+    if let Some(map) = projected.as_object_mut() {
+        let uid = live.pointer("/metadata/uid").cloned();
+        map.extend(uid.map(|uid| ("uid".to_owned(), uid)));
+        map.extend(owned(&live).map(|fields| ("owned".to_owned(), fields.clone())));
     }
     projected
 }
@@ -455,6 +457,10 @@ mod tests {
         for (what, change, expected) in table {
             assert_eq!(verdict(change), expected, "{what}");
         }
+        let held = |live: &mut Value| {
+            live["metadata"]["managedFields"] = json!([{"manager": "bowline", "operation": "Apply", "fieldsV1": {"f:x": {}}}]);
+        };
+        assert_eq!(verdict(held), Verdict::Drifted, "a field that the manifest does not have");
         assert_eq!(unchanged(&desired, None, Some(&remembered)), Verdict::Absent);
         assert_eq!(unchanged(&desired, Some(&live("user:1")), None), Verdict::Foreign);
         let edited = unchanged(&deployment("user:2"), Some(&live("user:1")), Some(&remembered));

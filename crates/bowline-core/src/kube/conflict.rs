@@ -11,6 +11,16 @@ pub const MANAGER: &str = "bowline";
 /// The name under which `kubectl apply --server-side` keeps fields.
 const KUBECTL: &str = "kubectl";
 
+/// The fields that Bowline holds in an object, as the server keeps them (`fieldsV1`).
+pub fn owned(object: &Value) -> Option<&Value> {
+    let fields = object.pointer("/metadata/managedFields")?.as_array()?;
+    let ours = |entry: &&Value| {
+        entry.get("manager").and_then(Value::as_str) == Some(MANAGER)
+            && entry.get("operation").and_then(Value::as_str) == Some("Apply")
+    };
+    fields.iter().find(ours)?.get("fieldsV1")
+}
+
 /// A field that server-side apply would take from somebody.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Conflict {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bowline_core::finding::{Finding, Findings};
 use bowline_core::kube::answer::{Answer, Cause, Denier, Missing};
 use bowline_core::kube::comparison::{Verdict, difference, loss, unchanged};
-use bowline_core::kube::conflict::{MANAGER, Settlement, settle, yield_fields};
+use bowline_core::kube::conflict::{Settlement, owned, settle, yield_fields};
 use bowline_core::kube::object::{Manifest, ObjectId};
 use bowline_core::kube::planning::Assessment;
 use bowline_core::kube::preflight::Deed;
@@ -263,14 +263,4 @@ impl Question<'_> {
             Answer::Applied(_) => Ok(Assessment::Unchanged),
         }
     }
-}
-
-/// The fields that Bowline holds in an object, as the server keeps them.
-fn owned(object: &Value) -> Option<&Value> {
-    let fields = object.pointer("/metadata/managedFields")?.as_array()?;
-    let ours = |entry: &&Value| {
-        entry.get("manager").and_then(Value::as_str) == Some(MANAGER)
-            && entry.get("operation").and_then(Value::as_str) == Some("Apply")
-    };
-    fields.iter().find(ours)?.get("fieldsV1")
 }
