@@ -267,6 +267,7 @@ fn open_lab(file: File, lock: &Path) -> Result<Access, String> {
 
 /// Leaves a process behind that takes the lab down when this test run has ended, however it ends, and nobody else uses it.
 /// The run is Cargo's, which starts one program after the other, or else this program's own.
+#[allow(clippy::zombie_processes, reason = "it outlives this process, and is the init process's to wait for")]
 fn leave_down(lock: &Path) {
     let parent = parent_id();
     let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).unwrap_or_default();

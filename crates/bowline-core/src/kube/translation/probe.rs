@@ -120,10 +120,10 @@ fn request(words: &[String]) -> Option<Probe> {
                 rest.next()?;
             }
         } else if word.starts_with("-qO") || word.starts_with("-O") {
-        } else if !short.is_some_and(|short| short.chars().all(|c| letters.contains(c))) {
-            if word.starts_with('-') || url.replace(word).is_some() {
-                return None;
-            }
+        } else if !short.is_some_and(|short| short.chars().all(|c| letters.contains(c)))
+            && (word.starts_with('-') || url.replace(word).is_some())
+        {
+            return None;
         }
         fails |= program == "curl"
             && (word.starts_with("--fail") || short.is_some_and(|short| short.contains('f')));

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use bowline_core::kube::object::{Kind, Manifest, ObjectId};
-use bowline_core::kube::preflight::{Cluster as Known, check, rights};
+use bowline_core::kube::order::runs_pods;
+use bowline_core::kube::preflight::{Deed, Cluster as Known, check, rights};
 use bowline_core::kube::workload::pod_spec;
 use bowline_kube::lease::server_time;
 use bowline_kube::{GroupVersion, ServerVersion, Wanted};
@@ -160,12 +161,16 @@ fn skew(node: &Value, server: &ServerVersion) -> Option<String> {
 
 /// What a deploy of this checkout must be allowed.
 async fn allowed(findings: &mut Findings, subject: &str, site: &Site, manifests: &[Manifest]) {
-    let asked = rights(manifests, &site.namespace);
+    // Whether each will be made or changed is for a plan to say: a first deploy needs most.
+    let deeds = manifests.iter().map(|manifest| &manifest.id).flat_map(|id| {
+        [(id, Deed::Create)].into_iter().chain(runs_pods(&id.kind).then_some((id, Deed::Await)))
+    });
+    let asked = rights(deeds, &site.namespace);
     let own = manifests.iter().map(|manifest| GroupVersion::new(&manifest.id.kind.group, &manifest.version));
     let versions = own.chain(ASKED.map(|(group, version)| GroupVersion::new(group, version))).collect();
     let ask = async {
         let catalog = site.cluster.discover(&versions).await?;
-        site.cluster.denied(&catalog, &asked).await
+        site.cluster.denied(|kind| catalog.any(kind), &asked).await
     };
     let denied = match ask.await {
         Ok(denied) => denied,
