@@ -28,7 +28,9 @@ pub use path::globs;
 pub(crate) use path::{glob_fault, path_fault};
 pub use secret::Secret;
 pub use service::{Health, Probe, Service};
-pub use target::{ComposeTarget, Environment, KubernetesTarget, Override, Pace, PullSecret, SecretSource, Target};
+pub use target::{
+    ComposeTarget, Environment, KubernetesTarget, Override, Pace, PullSecret, SecretSource, Target,
+};
 
 use crate::error::{Attempt, Failure, Outcome};
 use crate::ui::{count, place};

@@ -124,9 +124,8 @@ mod tests {
     fn told(manifests: &[Manifest]) -> String {
         let repository = IMAGE.parse::<Reference>().unwrap().repository;
         let needs = needs(manifests, &repository, "ours");
-        let words = |ids: &BTreeSet<ObjectId>| {
-            ids.iter().map(|id| id.name.clone()).collect::<Vec<_>>().join(",")
-        };
+        let words =
+            |ids: &BTreeSet<ObjectId>| ids.iter().map(|id| id.name.clone()).collect::<Vec<_>>().join(",");
         format!("{}|{}|{}", words(&needs.named), words(&needs.own), words(&needs.accounts))
     }
 
@@ -160,7 +159,11 @@ mod tests {
         let origin = Origin { file: "bowline.toml".into(), line: 1, column: 1 };
         let default = ObjectId::namespaced("", "ServiceAccount", "chat", "default");
         let web = ObjectId::namespaced("", "ServiceAccount", "chat", "web");
-        let mut all = vec![object("k8s/a.yaml", "ServiceAccount chat/web", json!({"imagePullSecrets": [{"name": "a"}]}))];
+        let mut all = vec![object(
+            "k8s/a.yaml",
+            "ServiceAccount chat/web",
+            json!({"imagePullSecrets": [{"name": "a"}]}),
+        )];
         for _ in 0..2 {
             attach(&mut all, &default, "ours", &origin);
             attach(&mut all, &web, "ours", &origin);

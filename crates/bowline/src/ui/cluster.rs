@@ -35,8 +35,7 @@ fn filled(proposal: &Proposal, id: &ObjectId) -> Option<String> {
         return Some(format!("            the login {}, with which nodes pull", printable(login)));
     }
     let keys = goal.withheld.get(id)?.iter().filter_map(|pointer| pointer.strip_prefix("/data/"));
-    let keys: Vec<String> =
-        keys.map(|key| printable(&key.replace("~1", "/").replace("~0", "~"))).collect();
+    let keys: Vec<String> = keys.map(|key| printable(&key.replace("~1", "/").replace("~0", "~"))).collect();
     Some(format!("            {} from the sources in bowline.toml", keys.join(", ")))
 }
 

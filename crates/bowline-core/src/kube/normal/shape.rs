@@ -190,9 +190,7 @@ fn judge(value: &Value, wanted: Type) -> Option<String> {
         (Whole, Value::String(_)) => Some("must be a whole number, and is text: take the quotes away".into()),
         (Whole, Value::Number(_)) => Some("must be a whole number".into()),
         (Whole, _) => Some(format!("must be a whole number, and is {is}")),
-        (Switch, Value::String(_)) => {
-            Some("must be true or false, and is text: take the quotes away".into())
-        }
+        (Switch, Value::String(_)) => Some("must be true or false, and is text: take the quotes away".into()),
         (Switch, _) => Some(format!("must be true or false, and is {is}")),
         (Text | Base64, Value::Null) => None,
     }
@@ -229,7 +227,9 @@ mod tests {
             (
                 "apps",
                 "Deployment",
-                container(json!({"name": "app", "env": [{"name": "PORT", "value": 8080}, {"name": "A", "value": true}]})),
+                container(
+                    json!({"name": "app", "env": [{"name": "PORT", "value": 8080}, {"name": "A", "value": true}]}),
+                ),
                 vec![
                     "/spec/template/spec/containers/0/env/0/value: `containers[app].env[PORT].value` must be text, and is \
                      a number: put it in quotes",

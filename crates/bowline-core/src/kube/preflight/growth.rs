@@ -41,15 +41,23 @@ mod tests {
     #[test]
     fn whoever_adds_nodes_is_known() {
         let node = |name: &str, value: &str| json!({"metadata": {"name": "n", "labels": {name: value}}});
-        let pod = |image: &str, phase: &str| {
-            json!({"spec": {"containers": [{"image": image}]}, "status": {"phase": phase}})
-        };
+        let pod = |image: &str, phase: &str| json!({"spec": {"containers": [{"image": image}]}, "status": {"phase": phase}});
         for (node, pod, status, expected) in [
             (node("kubernetes.io/os", "linux"), pod("nginx", "Running"), None, false),
             (node("karpenter.sh/nodepool", "default"), pod("nginx", "Running"), None, true),
             (node("eks.amazonaws.com/compute-type", "auto"), pod("nginx", "Running"), None, true),
-            (node("a", "b"), pod("registry.k8s.io/autoscaling/cluster-autoscaler:v1.35.0", "Running"), None, true),
-            (node("a", "b"), pod("registry.k8s.io/autoscaling/cluster-autoscaler:v1.35.0", "Failed"), None, false),
+            (
+                node("a", "b"),
+                pod("registry.k8s.io/autoscaling/cluster-autoscaler:v1.35.0", "Running"),
+                None,
+                true,
+            ),
+            (
+                node("a", "b"),
+                pod("registry.k8s.io/autoscaling/cluster-autoscaler:v1.35.0", "Failed"),
+                None,
+                false,
+            ),
             (node("a", "b"), pod("public.ecr.aws/karpenter/controller:1.8.1", "Running"), None, true),
             (node("a", "b"), pod("nginx", "Running"), Some(json!({})), true),
         ] {

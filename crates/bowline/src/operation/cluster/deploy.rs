@@ -174,7 +174,8 @@ impl Deployment<'_> {
         let now = server_time(&self.site.documents).await.map_err(|error| explain(&error))?;
         let ahead = now.map_or(SignedDuration::ZERO, |there| there.duration_since(clock::now()));
         let pace = &self.site.target.pace;
-        let patience = Patience { settle: pace.settle, restarts: pace.restarts, ahead, back: phase == Phase::Rollback };
+        let patience =
+            Patience { settle: pace.settle, restarts: pace.restarts, ahead, back: phase == Phase::Rollback };
         let calm = Cancel::default();
         let cancel = if phase == Phase::Rollback { &calm } else { &self.cancel };
         let started = Instant::now();

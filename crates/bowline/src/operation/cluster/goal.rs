@@ -14,8 +14,8 @@ use bowline_core::release::{Record, Spec};
 use bowline_core::service::{ServiceName, ServiceOverride};
 use bowline_kube::{Catalog, GroupVersion};
 
-use super::{pull_secret, secret};
 use super::site::Site;
+use super::{pull_secret, secret};
 use crate::config::{Config, KubernetesTarget, Override, Service, Stored, Target};
 use crate::error::{Failure, Outcome};
 use crate::operation::goal::{left_out, whoever};

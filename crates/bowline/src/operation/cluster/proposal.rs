@@ -103,7 +103,9 @@ pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Pr
         };
         let (cluster, notes) = survey::around(site, around).await?;
         // What the review of rights explains is told by it.
-        forbidden.retain(|id, _| !cluster.denied.iter().any(|right| right.kind == id.kind && right.verb == "patch"));
+        forbidden.retain(|id, _| {
+            !cluster.denied.iter().any(|right| right.kind == id.kind && right.verb == "patch")
+        });
         let found = check(&goal.manifests, &cluster);
         findings.refusals.extend(found.refusals);
         findings.warnings.extend(found.warnings);

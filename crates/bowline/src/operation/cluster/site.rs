@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bowline_compose::connection::{Address, Command, Connection, Options};
 use bowline_core::event::RunId;
+use bowline_core::reference::Repository;
 use bowline_kube::document::{DocumentError, Documents};
 use bowline_kube::lease::{Holder, Lease, LeaseError};
 use bowline_kube::state::State;
 use bowline_kube::{CONTROL_PLANE_KUBECONFIGS, Cluster, KubeError, Opener, Stream};
-use bowline_core::reference::Repository;
 use bowline_oci::credential::Credentials;
 use bowline_oci::registry::Client;
 
