@@ -29,6 +29,7 @@ pub use delivery::Delivery;
 pub use deploy::{Deployment, Options};
 pub use goal::Goal;
 pub use proposal::{Proposal, Wish, propose};
+pub(super) use pull_secret::own_name as pull_secret_name;
 pub use site::Site;
 
 /// The objects of this checkout's manifests, as a release of it would bring them; their images are none that exist.

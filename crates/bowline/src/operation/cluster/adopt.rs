@@ -181,9 +181,11 @@ async fn tell(
         notes: Vec::new(),
     };
     let prepared = Prepared { goal, catalog };
-    let Assessments { each, findings, .. } = assess(site, &prepared, live, None, &BTreeSet::new()).await?;
+    let Assessments { each, findings, forbidden } =
+        assess(site, &prepared, live, None, &BTreeSet::new()).await?;
+    let told = findings.refusals.iter().chain(forbidden.values().map(|(_, finding)| finding));
     let refused: BTreeMap<&str, &str> =
-        findings.refusals.iter().map(|found| (found.subject.as_str(), found.text.as_str())).collect();
+        told.map(|found| (found.subject.as_str(), found.text.as_str())).collect();
     notes.extend(findings.warnings.iter().map(|found| format!("{}: {}", found.subject, found.text)));
     let goal = &prepared.goal;
     let one = |manifest: &Manifest| {

@@ -73,7 +73,7 @@ pub(super) async fn add(goal: &mut Goal, site: &Site, catalog: &Catalog) -> Outc
 }
 
 /// Projects that share a namespace may have different registries.
-fn own_name(project: &str) -> String {
+pub(in crate::operation) fn own_name(project: &str) -> String {
     format!("bowline-registry-{}", project.replace('_', "-"))
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use bowline_core::kube::object::{Kind, Manifest, ObjectId};
 use bowline_core::kube::order::runs_pods;
-use bowline_core::kube::preflight::{Deed, Cluster as Known, check, rights};
+use bowline_core::kube::preflight::{Cluster as Known, Deed, check, rights};
+use bowline_core::kube::pull_secret::needs;
 use bowline_core::kube::workload::pod_spec;
 use bowline_kube::lease::server_time;
 use bowline_kube::{GroupVersion, ServerVersion, Wanted};
@@ -14,8 +15,8 @@ use serde_json::Value;
 
 use super::target::clock;
 use super::{Findings, order};
-use crate::config::{Config, KubernetesTarget};
-use crate::operation::cluster::{Site, checkout_manifests};
+use crate::config::{Config, KubernetesTarget, PullSecret};
+use crate::operation::cluster::{Site, checkout_manifests, pull_secret_name};
 use crate::operation::target::Connected;
 use crate::operation::{lock, status};
 use crate::ui::{count, table};
@@ -28,7 +29,7 @@ const BEHIND: u32 = 3;
 const TOKEN: SignedDuration = SignedDuration::from_hours(12);
 
 /// Group and version of the kinds that rights are asked about, besides the manifests' own.
-const ASKED: [(&str, &str); 2] = [("", "v1"), ("coordination.k8s.io", "v1")];
+const ASKED: [(&str, &str); 3] = [("", "v1"), ("apps", "v1"), ("coordination.k8s.io", "v1")];
 
 pub(super) async fn look(findings: &mut Findings, config: &Config, target: &KubernetesTarget) {
     let subject = |what: &str| format!("{}: {what}", target.name);
@@ -161,9 +162,10 @@ fn skew(node: &Value, server: &ServerVersion) -> Option<String> {
 
 /// What a deploy of this checkout must be allowed.
 async fn allowed(findings: &mut Findings, subject: &str, site: &Site, manifests: &[Manifest]) {
-    // Whether each will be made or changed is for a plan to say: a first deploy needs most.
-    let deeds = manifests.iter().map(|manifest| &manifest.id).flat_map(|id| {
-        [(id, Deed::Create)].into_iter().chain(runs_pods(&id.kind).then_some((id, Deed::Await)))
+    // Whatever a release of it may take: a first deploy, changes, and the way back.
+    let deeds = manifests.iter().flat_map(|manifest| {
+        let pods = runs_pods(&manifest.id.kind).then_some((&manifest.id, Deed::Await));
+        [(&manifest.id, Deed::Create), (&manifest.id, Deed::Change)].into_iter().chain(pods)
     });
     let asked = rights(deeds, &site.namespace);
     let own = manifests.iter().map(|manifest| GroupVersion::new(&manifest.id.kind.group, &manifest.version));
@@ -177,12 +179,15 @@ async fn allowed(findings: &mut Findings, subject: &str, site: &Site, manifests:
         Err(error) => return findings.broken(subject, site.explain("asking for the rights on", &error)),
     };
     let known = Known { denied, ..Known::default() };
-    let refusals = check(&[], &known).refusals;
-    if refusals.is_empty() {
+    let found = check(&[], &known);
+    if found.refusals.is_empty() && found.warnings.is_empty() {
         findings.ok(subject, format!("all {} that a deploy needs", asked.len()));
     }
-    for refusal in refusals {
+    for refusal in found.refusals {
         findings.fail(subject, refusal.text, Some(refusal.remedy));
+    }
+    for warning in found.warnings {
+        findings.warn(subject, warning.text, warning.remedy);
     }
 }
 
@@ -197,14 +202,14 @@ async fn pulls(findings: &mut Findings, subject: &str, config: &Config, site: &S
             Some(remedy.into()),
         );
     };
-    let wanted: BTreeSet<ObjectId> = manifests.iter().flat_map(pull_secrets).collect();
+    let own = match &site.target.pull_secret {
+        PullSecret::Never => BTreeSet::new(),
+        PullSecret::Named(name) => needs(manifests, repository, name).own,
+        PullSecret::Automatic => needs(manifests, repository, &pull_secret_name(&site.project)).own,
+    };
+    let named: BTreeSet<ObjectId> = manifests.iter().flat_map(pull_secrets).collect();
+    let wanted: BTreeSet<ObjectId> = named.union(&own).cloned().collect();
     let is_ecr = ecr::region(&repository.registry).is_some();
-    if wanted.is_empty() {
-        let how =
-            if is_ecr { "nodes log in by the role of their machines" } else { "nodes pull without a login" };
-        return findings.ok(subject, format!("no imagePullSecrets: {how}"));
-    }
-    let made: BTreeSet<&str> = site.target.secrets.keys().map(String::as_str).collect();
     let look = async {
         let catalog = site.cluster.discover(&BTreeSet::from([GroupVersion::new("", "v1")])).await?;
         site.cluster.observe(&catalog, &Wanted { objects: wanted.clone(), lists: BTreeSet::new() }).await
@@ -215,19 +220,28 @@ async fn pulls(findings: &mut Findings, subject: &str, config: &Config, site: &S
             return findings.broken(subject, site.explain("looking at the pull secrets of", &error));
         }
     };
+    let mut without = true;
     for id in wanted.iter().filter(|id| !seen.unseen.contains(&id.to_string())) {
-        let released = made.contains(id.name.as_str()) || manifests.iter().any(|manifest| manifest.id == *id);
+        let made = site.target.secrets.contains_key(&id.name);
+        let released = made || manifests.iter().any(|manifest| manifest.id == *id);
         match seen.objects.get(id) {
+            // It is written where there is a login for the registry at the deploy.
+            None if own.contains(id) => continue,
             None if released => findings.ok(subject, format!("{id} comes with the next deploy")),
             None => {
-                let remedy = format!(
-                    "make it: kubectl create secret docker-registry {}, or [targets.{}.secrets]",
-                    id.name, site.target.name
-                );
+                let (name, target) = (&id.name, &site.target.name);
+                let remedy =
+                    format!("`pull-secret = \"{name}\"` in [targets.{target}] has each deploy write it");
                 findings.fail(subject, format!("{id}, an imagePullSecret, is not there"), Some(remedy));
             }
             Some(secret) => judge_secret(findings, subject, id, secret, is_ecr),
         }
+        without = false;
+    }
+    if without {
+        let how =
+            if is_ecr { "nodes log in by the role of their machines" } else { "nodes pull without a login" };
+        findings.ok(subject, format!("no Secret to pull with: {how}"));
     }
 }
 
@@ -253,15 +267,12 @@ fn judge_secret(findings: &mut Findings, subject: &str, id: &ObjectId, secret: &
     match (is_ecr, written(secret)) {
         (true, Some(at)) => {
             let left = TOKEN - Timestamp::now().duration_since(at);
-            let remedy =
-                "a CronJob that renews it, or nodes whose role may read ECR (then no Secret is needed)";
+            // Bowline's own is renewed by each deploy: between them, pods that move cannot be pulled.
+            let remedy = "deploy again to renew it; for good: a CronJob that renews it, or nodes whose role may read ECR";
             if left <= SignedDuration::ZERO {
                 let age = table::span(Timestamp::now().duration_since(at).as_secs());
-                findings.fail(
-                    subject,
-                    format!("{id} was written {age} ago: tokens of ECR live 12 h"),
-                    Some(remedy.into()),
-                );
+                let text = format!("{id} was written {age} ago: tokens of ECR live 12 h");
+                findings.fail(subject, text, Some(remedy.into()));
             } else {
                 findings.warn(subject, format!("{id} is good for {}", table::span(left.as_secs())), remedy);
             }
