@@ -15,7 +15,7 @@ use super::manifest::document::{Documents, Mark};
 use super::manifest::place::{locate, objects};
 use super::manifest::{Remark, brief, is_built_in};
 use super::object::{Kind, Manifest};
-use super::workload::{CONTAINER_LISTS, template_pointer};
+use super::workload::{CONTAINER_LISTS, pod_spec_mut, template_pointer};
 
 /// What was changed, and what could not be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -75,6 +75,7 @@ pub fn normalise(manifests: &mut [Manifest], files: &BTreeMap<String, String>) -
             object.drop_nulls();
             object.check_shape();
             object.merge_lists();
+            object.name_account_twice();
         }
         let Object { told: of_object, .. } = object;
         told.extend(of_object.into_iter().map(|told| (manifest.origin.clone(), told)));
@@ -99,6 +100,7 @@ pub fn normalise(manifests: &mut [Manifest], files: &BTreeMap<String, String>) -
         let remark = Remark { at: find(&told.pointer), message };
         if told.refused { normalised.problems.push(remark) } else { normalised.warnings.push(remark) }
     }
+    normalised.problems.sort();
     normalised
 }
 
@@ -193,6 +195,19 @@ impl Object<'_> {
         for (pointer, what) in shape::faults(&self.manifest.id.kind, &self.manifest.value) {
             let message = format!("{}: {what}", self.manifest.id);
             self.told.push(Told { pointer, message, other: None, refused: true });
+        }
+    }
+
+    /// The API server keeps the account under an old name as well (core/v1, `DeprecatedServiceAccount`), and puts it back
+    /// from there: who holds only one of the two can never take it away.
+    fn name_account_twice(&mut self) {
+        let kind = self.manifest.id.kind.clone();
+        let spec = pod_spec_mut(&kind, &mut self.manifest.value).and_then(Value::as_object_mut);
+        let Some(spec) = spec else { return };
+        for (one, other) in [("serviceAccountName", "serviceAccount"), ("serviceAccount", "serviceAccountName")] {
+            if let (Some(name), false) = (spec.get(one).cloned(), spec.contains_key(other)) {
+                spec.insert(other.to_owned(), name);
+            }
         }
     }
 

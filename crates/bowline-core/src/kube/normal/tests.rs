@@ -205,3 +205,35 @@ fn objects_that_need_nothing_stay_as_they_are() {
     assert_eq!(values[0], read(&files, Some("ns"), |_| None).manifests[0].value);
     assert_eq!((warnings.len(), problems.len()), (0, 0));
 }
+
+#[test]
+fn an_account_is_named_as_the_server_keeps_it() {
+    for field in ["serviceAccountName", "serviceAccount"] {
+        let (spec, warnings, problems) = pod_spec(&format!("      {field}: web\n      containers: []\n"));
+        assert_eq!((warnings, problems), (vec![], vec![]));
+        let expected = serde_json::json!({"serviceAccountName": "web", "serviceAccount": "web", "containers": []});
+        assert_eq!(spec, expected);
+    }
+}
+
+#[test]
+fn values_of_the_wrong_type_are_told_with_their_places() {
+    let (_, _, problems) = pod_spec(concat!(
+        "      containers:\n",
+        "      - name: app\n",
+        "        env:\n",
+        "        - {name: PORT, value: 8080}\n",
+        "        - name: DEBUG\n",
+        "          value: true\n",
+    ));
+    let said = |name: &str, is: &str| {
+        format!("Deployment ns/user: `containers[app].env[{name}].value` must be text, and is {is}: put it in quotes")
+    };
+    assert_eq!(
+        problems,
+        [
+            format!("a.yaml:10:31: {}", said("PORT", "a number")),
+            format!("a.yaml:12:18: {}", said("DEBUG", "true or false")),
+        ]
+    );
+}
