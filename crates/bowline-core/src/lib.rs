@@ -19,6 +19,7 @@ pub mod image;
 pub mod journal;
 pub mod kube;
 pub mod lease;
+pub mod parity;
 pub mod placeholder;
 pub mod plan;
 pub mod quantity;

@@ -62,7 +62,7 @@ pub enum Verb {
     Logs(commands::logs::LogsArgs),
     /// Run a command in a container of a cluster that runs already
     Exec(commands::exec::ExecArgs),
-    /// Show what somebody changed on a target by hand
+    /// Show what somebody changed on a target by hand, or where two targets differ
     Diff(commands::diff::DiffArgs),
     /// Remove what nothing needs any more, on a target or in the registry
     Prune(commands::prune::PruneArgs),

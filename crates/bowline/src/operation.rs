@@ -22,6 +22,7 @@ mod ledger;
 pub mod lock;
 pub mod logs;
 pub mod manifest;
+pub mod parity;
 pub mod proposal;
 pub mod prune;
 pub mod release;

@@ -57,18 +57,14 @@ pub(super) async fn interpret(
     };
     let read = async |overlay| {
         checkout.config(overlay).await.map_err(|error| {
-            let failure = match &error {
+            let failure =
+                Failure::invalid(format!("reading the compose files of {}", target.name)).because(&error);
+            match error {
                 ProjectError::Missing { .. } => {
-                    Failure::invalid(format!("reading the compose files of {}", target.name))
-                        .because(&error)
-                        .hint("install the package docker-compose-plugin here; no engine has to run")
+                    failure.hint("install the package docker-compose-plugin here; no engine has to run")
                 }
-                _ => {
-                    let failure = Failure::invalid(format!("reading the compose files of {}", target.name));
-                    with_hint(failure.because(&error), error.hint())
-                }
-            };
-            failure
+                error => with_hint(failure, error.hint()),
+            }
         })
     };
     let mut rendered = read(None).await?;

@@ -52,11 +52,11 @@ const KNOWN: [&str; 44] = [
     "user",
 ];
 /// The rest of them.
-const MORE: [&str; 3] = ["volumes", "working_dir", "develop"];
+const MORE: [&str; 4] = ["volumes", "working_dir", "develop", "logging"];
 
 impl Writer<'_> {
     pub(super) fn other(&mut self, service: &str, raw: &Value) {
-        let left: Vec<String> = raw
+        let mut left: Vec<String> = raw
             .as_object()
             .into_iter()
             .flatten()
@@ -68,6 +68,7 @@ impl Writer<'_> {
             })
             .map(|(key, _)| key.clone())
             .collect();
+        left.sort();
         if !left.is_empty() {
             self.doubt(Some(service), format!("{} of the compose file: left out", left.join(", ")));
         }

@@ -114,15 +114,15 @@ fn request(words: &[String]) -> Option<Probe> {
     while let Some(word) = rest.next() {
         let flag = word.split('=').next().unwrap_or(word);
         let short = word.strip_prefix('-').filter(|short| !short.starts_with('-') && !short.is_empty());
-        if alone.contains(&word.as_str()) {
-        } else if with_value.contains(&flag) {
+        let plain = alone.contains(&word.as_str())
+            || word.starts_with("-qO")
+            || word.starts_with("-O")
+            || short.is_some_and(|short| short.chars().all(|c| letters.contains(c)));
+        if with_value.contains(&flag) {
             if flag == word.as_str() {
                 rest.next()?;
             }
-        } else if word.starts_with("-qO") || word.starts_with("-O") {
-        } else if !short.is_some_and(|short| short.chars().all(|c| letters.contains(c)))
-            && (word.starts_with('-') || url.replace(word).is_some())
-        {
+        } else if !plain && (word.starts_with('-') || url.replace(word).is_some()) {
             return None;
         }
         fails |= program == "curl"

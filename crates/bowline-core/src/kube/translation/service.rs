@@ -148,11 +148,10 @@ impl Writer<'_> {
         let text = |port: &crate::compose::model::Port| {
             let published = port.published?;
             let address = if port.address.is_empty() { String::new() } else { format!("{}:", port.address) };
-            Some(if published == port.target {
-                format!("{address}{published}")
-            } else {
-                format!("{address}{published} (for its {})", port.target)
-            })
+            let protocol = if port.protocol == "tcp" { String::new() } else { format!("/{}", port.protocol) };
+            let inside =
+                if published == port.target { String::new() } else { format!(" (for its {})", port.target) };
+            Some(format!("{address}{published}{protocol}{inside}"))
         };
         ports.iter().filter_map(text).collect()
     }

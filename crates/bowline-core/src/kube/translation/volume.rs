@@ -24,7 +24,9 @@ pub(super) struct Mounts {
 impl Mounts {
     /// Adds a volume under the name nearest to this, unless the same one is there already, and mounts it.
     fn add(&mut self, wanted: &str, source: Value, target: &str, mut rest: Node) {
-        let same = self.volumes.iter().map(Node::value).find(|volume| {
+        // Two empty directories are two.
+        let shared = source.get("emptyDir").is_none();
+        let same = self.volumes.iter().map(Node::value).filter(|_| shared).find(|volume| {
             let mut volume = volume.clone();
             volume.as_object_mut().map(|volume| volume.shift_remove("name"));
             volume == source
@@ -138,7 +140,7 @@ impl Writer<'_> {
                 self.doubt(Some(service), format!(
                     "{target} is {path} of whichever node a pod runs on ({why}): bring what it holds along in another way, or put it on every node"
                 ));
-                rest.remark(format!("A directory of the node, as it was one of the machine ({why})."));
+                rest.remark(format!("Taken from the node, as it was from the machine ({why})."));
                 if read_only {
                     rest.set("readOnly", true);
                 }

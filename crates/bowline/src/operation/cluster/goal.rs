@@ -284,7 +284,8 @@ fn work_in(manifests: &mut [Manifest], target: &KubernetesTarget, pins: &[Pin]) 
     Ok(())
 }
 
-fn wishes(wanted: &Override) -> ServiceOverride {
+/// What a target needs differently for a service.
+pub(in crate::operation) fn wishes(wanted: &Override) -> ServiceOverride {
     ServiceOverride {
         env: wanted.env.0.clone(),
         memory: wanted.memory,
