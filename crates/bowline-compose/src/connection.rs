@@ -37,12 +37,19 @@ pub struct Options {
     pub docker_host: Option<String>,
     /// How long the TCP connection may take.
     pub connect_timeout: Duration,
+    /// For a far host that is not there for its engine: it need not have one.
+    pub without_engine: bool,
 }
 
 impl Default for Options {
-    /// The user's configuration, 10 s to connect.
+    /// The user's configuration, 10 s to connect, to an engine.
     fn default() -> Self {
-        Self { ssh_config: None, docker_host: None, connect_timeout: Duration::from_secs(10) }
+        Self {
+            ssh_config: None,
+            docker_host: None,
+            connect_timeout: Duration::from_secs(10),
+            without_engine: false,
+        }
     }
 }
 
@@ -278,6 +285,10 @@ async fn open_near(options: &Options) -> Result<Near, ConnectionError> {
 
 async fn open_far(address: &Address, options: &Options) -> Result<Connection, ConnectionError> {
     let (master, facts) = Master::open(address, options).await?;
+    if options.without_engine {
+        let sockets = Sockets { near: master.socket(), far: probe::SOCKET.into(), idle: IDLE_SOCKETS };
+        return Ok(Connection::new(address.clone(), Some(Arc::new(master)), sockets, &facts));
+    }
     let far_socket = check(address, &facts)?;
     let master = Arc::new(master);
     let (mut socket, mut idle) = (master.socket(), IDLE_SOCKETS);

@@ -59,7 +59,7 @@ pub fn edit(file: &str, text: &str, changes: &[Change]) -> Result<String, Vec<Re
         let at = Mark::of_origin(&change.object);
         let object = objects.get(&at).ok_or_else(|| Note::new(at, "no object begins here any more"));
         match object.and_then(|object| page.splice(object, change)) {
-            Ok(splice) => splices.push(splice),
+            Ok(splice) => splices.extend(splice),
             Err(note) => refused.push(note),
         }
     }
@@ -89,12 +89,16 @@ struct Page<'d, 't> {
 }
 
 impl Page<'_, '_> {
-    fn splice(&self, object: &Object, change: &Change) -> Result<Splice, Note> {
+    /// None where it stands there already.
+    fn splice(&self, object: &Object, change: &Change) -> Result<Option<Splice>, Note> {
         let node = self.find(object.node, &change.pointer)?;
         let refuse = |reason: String| Note::new(node.at, reason);
         let Content::Scalar(value, style) = &node.content else {
             return Err(refuse("there is no text here".into()));
         };
+        if *value == change.to {
+            return Ok(None);
+        }
         if *value != change.from {
             let (value, from) = (brief(value), brief(&change.from));
             return Err(refuse(format!("`{value}` stands here, and not `{from}`")));
@@ -125,7 +129,8 @@ impl Page<'_, '_> {
             _ => format!("\"{to}\""),
         };
         let pointer = format!("{}{}", object.pointer, change.pointer);
-        Ok(Splice { bytes: node.bytes.clone(), new, to, document: object.document, pointer, at: node.at })
+        let document = object.document;
+        Ok(Some(Splice { bytes: node.bytes.clone(), new, to, document, pointer, at: node.at }))
     }
 
     /// The node that a pointer names, as far as nothing else has a part in it.

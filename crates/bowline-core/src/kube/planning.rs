@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::comparison::{Change, Loss};
 use super::conflict::Conflict;
 use super::object::{Kind, Manifest, ObjectId};
-use super::order::{Barrier, Node, Ordering, Until, until};
+use super::order::{Barrier, Edge, Node, Ordering, Until, until};
 use super::workload::template_pointer;
 use crate::health::{Gate, Test};
 use crate::plan::{Plan, PlanError, Precondition, Step, StepId};
@@ -71,6 +71,9 @@ impl Action {
 pub enum Assessment {
     /// It is as it should be.
     Unchanged,
+    /// It is as it should be, and nobody has seen that it came up: a run that did not end wrote it, or a release that failed
+    /// and had nothing to go back to.
+    Unproven,
     /// It is not there.
     Create {
         /// Whether the server has checked it. It cannot where the namespace or the kind is made by the same release.
@@ -123,11 +126,22 @@ pub fn plan(
     gone: &BTreeSet<ObjectId>,
     pace: &Pace,
 ) -> Result<Plan<Action>, PlanError> {
-    let written = |id: &ObjectId| assessments.get(id).is_some_and(|found| *found != Assessment::Unchanged);
+    let counts = |id: &ObjectId| match assessments.get(id) {
+        None | Some(Assessment::Unchanged) => false,
+        Some(Assessment::Unproven) => is_gated(&id.kind),
+        Some(_) => true,
+    };
+    let written = |id: &ObjectId| assessments.get(id).is_some_and(|found| *found != Assessment::Unproven);
     let known: BTreeSet<&ObjectId> = manifests.iter().map(|manifest| &manifest.id).collect();
     let mut steps = Vec::new();
-    for entry in ordering.among(|id| known.contains(id) && written(id)).entries() {
-        let after = entry.after.iter().map(|edge| step_of(&edge.to, edge.until)).collect();
+    for entry in ordering.among(|id| known.contains(id) && counts(id)).entries() {
+        // What is there already is not waited for until it is applied.
+        let there = |edge: &Edge| match &edge.to {
+            Node::Object(id) => !written(id) && edge.until == Until::Applied,
+            Node::Barrier(_) => false,
+        };
+        let after = entry.after.iter().filter(|edge| !there(edge));
+        let after = after.map(|edge| step_of(&edge.to, edge.until)).collect();
         match &entry.node {
             Node::Barrier(barrier) => steps.push(gather(barrier, after)),
             Node::Object(id) => {
@@ -153,6 +167,7 @@ pub fn plan(
 /// The steps that bring an object to its manifest: the write, and where readiness means something, the wait for it.
 fn change(id: &ObjectId, assessment: &Assessment, after: BTreeSet<StepId>, pace: &Pace) -> Vec<Step<Action>> {
     let (action, timeout) = match assessment {
+        Assessment::Unproven => return vec![wait(id, after, pace)],
         Assessment::Renew { fields, loss } => {
             (Action::Replace { id: id.clone(), fields: fields.clone(), loss: *loss }, DELETE)
         }
@@ -170,16 +185,21 @@ fn change(id: &ObjectId, assessment: &Assessment, after: BTreeSet<StepId>, pace:
     if !is_gated(&id.kind) {
         return vec![write];
     }
-    let wait = Step {
+    let wait = wait(id, BTreeSet::from([write.id.clone()]), pace);
+    vec![write, wait]
+}
+
+/// The step that waits until an object is ready.
+fn wait(id: &ObjectId, after: BTreeSet<StepId>, pace: &Pace) -> Step<Action> {
+    Step {
         id: StepId::new("await", &name(id)),
         subject: id.to_string(),
         action: Action::Await { id: id.clone() },
-        after: BTreeSet::from([write.id.clone()]),
+        after,
         expect: Precondition::Nothing,
         gate: Some(Gate { test: Test::Status, start: pace.start, restarts: pace.restarts, replicas: 1 }),
         timeout: WRITE,
-    };
-    vec![write, wait]
+    }
 }
 
 fn gather(barrier: &Barrier, after: BTreeSet<StepId>) -> Step<Action> {
@@ -285,6 +305,29 @@ mod tests {
                 "await:Namespace chat <- apply:Namespace chat",
                 "apply:ConfigMap chat/settings <- await:Namespace chat",
                 "apply:apps/Deployment chat/user <- apply:ConfigMap chat/settings, await:Namespace chat",
+                "await:apps/Deployment chat/user <- apply:apps/Deployment chat/user",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_nobody_has_seen_up_is_waited_for_and_not_written() {
+        assert_eq!(
+            planned(|_| Assessment::Unproven, &[]),
+            [
+                "await:Namespace chat <- ",
+                "await:apps/Deployment chat/user <- await:Namespace chat",
+            ]
+        );
+        let changed = |id: &ObjectId| match id.kind.kind.as_str() {
+            "Deployment" => Assessment::Change { changes: vec![], taken: vec![], yielded: vec![] },
+            _ => Assessment::Unproven,
+        };
+        assert_eq!(
+            planned(changed, &[]),
+            [
+                "await:Namespace chat <- ",
+                "apply:apps/Deployment chat/user <- await:Namespace chat",
                 "await:apps/Deployment chat/user <- apply:apps/Deployment chat/user",
             ]
         );

@@ -102,6 +102,7 @@ pub fn write_images(directory: &Path, pins: &[Pin]) -> Outcome<Vec<String>> {
         let path = directory.join(file);
         let text = std::fs::read_to_string(&path).attempt(|| format!("reading {}", path.display()))?;
         match edit(file, &text, &changes) {
+            Ok(same) if same == text => {}
             Ok(text) => edited.push((file.to_owned(), path, text)),
             Err(remarks) => told.extend(remarks.iter().map(ToString::to_string)),
         }

@@ -196,12 +196,14 @@ async fn push_images(
                         base: built.base.clone(),
                         tags: vec![service_tag.clone()],
                     });
+                    // What came out as it was keeps its first name: a new one would be another pod, for nothing.
+                    let same = before.filter(|before| before.id == built.id);
                     ReleasedImage {
                         healthcheck: has_healthcheck(&store, &built.id),
                         id: built.id.clone(),
                         tag: service_tag,
-                        changed: before.is_none_or(|before| before.id != built.id),
-                        built_in: tag.to_string(),
+                        changed: same.is_none(),
+                        built_in: same.map_or_else(|| tag.to_string(), |same| same.built_in.clone()),
                         definition: Some(definition(config, service)),
                         size,
                     }

@@ -12,7 +12,15 @@ use crate::operation::cluster::Proposal;
 /// The plan in lines, in the order in which it is carried out: each object with what changes in it, and what it waits for.
 pub fn render(proposal: &Proposal) -> String {
     let mut lines = Vec::new();
-    for step in proposal.plan.steps.iter().filter(|step| step.action.writes()) {
+    let unproven = |id: &ObjectId| proposal.assessments.get(id) == Some(&Assessment::Unproven);
+    for step in &proposal.plan.steps {
+        if !step.action.writes() {
+            if step.action.id().is_some_and(unproven) {
+                lines.push(format!("  {}", describe(step)));
+                lines.push("            it is as it should be, and was not yet seen to come up".into());
+            }
+            continue;
+        }
         lines.push(format!("  {}", describe(step)));
         lines.extend(step.action.id().and_then(|id| filled(proposal, id)));
         lines.extend(detail(&step.action));

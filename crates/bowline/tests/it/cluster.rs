@@ -274,16 +274,14 @@ impl Harbour {
 
     /// What Bowline keeps in the cluster: the kind of each document, its key and its content.
     pub(crate) fn documents(&self) -> Vec<(String, String, Value)> {
-        let look = async {
-            let files = [self.cluster.kubeconfig().to_owned()];
-            let cluster = bowline_kube::Cluster::connect_by(&files, None).await.unwrap();
-            Documents::new(&cluster, self.namespace(), "tiny", "cluster").list(&[]).await.unwrap()
+        let (kubeconfig, namespace) = (self.cluster.kubeconfig().to_owned(), self.namespace().to_owned());
+        let look = async move {
+            let cluster = bowline_kube::Cluster::connect_by(&[kubeconfig], None).await.unwrap();
+            Documents::new(&cluster, &namespace, "tiny", "cluster").list(&[]).await.unwrap()
         };
         // On a thread of its own: some tests have a runtime already.
-        let found = std::thread::scope(|scope| {
-            let looking = scope.spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(look));
-            looking.join().unwrap()
-        });
+        let looking = std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(look));
+        let found = looking.join().unwrap();
         assert!(found.unreadable.is_empty(), "{:?}", found.unreadable);
         let told = found.documents.into_iter();
         told.map(|each| (format!("{:?}", each.kind).to_lowercase(), each.key, each.content)).collect()

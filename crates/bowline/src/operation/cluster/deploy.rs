@@ -174,8 +174,13 @@ impl Deployment<'_> {
         let now = server_time(&self.site.documents).await.map_err(|error| explain(&error))?;
         let ahead = now.map_or(SignedDuration::ZERO, |there| there.duration_since(clock::now()));
         let pace = &self.site.target.pace;
-        let patience =
-            Patience { settle: pace.settle, restarts: pace.restarts, ahead, back: phase == Phase::Rollback };
+        let patience = Patience {
+            settle: pace.settle,
+            restarts: pace.restarts,
+            ahead,
+            back: phase == Phase::Rollback,
+            written: proposal.state.intents.iter().map(|intent| intent.at).min().unwrap_or_else(clock::now),
+        };
         let calm = Cancel::default();
         let cancel = if phase == Phase::Rollback { &calm } else { &self.cancel };
         let started = Instant::now();
@@ -322,7 +327,8 @@ fn subjects(proposal: &Proposal) -> Vec<Subject> {
 
 fn summarise(plan: &Plan<Action>) -> String {
     match plan.steps.iter().filter(|step| step.action.writes()).count() {
-        0 => "nothing to do".into(),
+        0 if plan.is_empty() => "nothing to do".into(),
+        0 => "nothing to write".into(),
         1 => "1 object".into(),
         objects => format!("{objects} objects"),
     }

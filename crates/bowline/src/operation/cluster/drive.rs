@@ -40,6 +40,8 @@ pub(super) struct Patience {
     pub(super) ahead: jiff::SignedDuration,
     /// Whether it is the way back.
     pub(super) back: bool,
+    /// When what is waited for and was not written now was written, by our clock: by a run that did not end.
+    pub(super) written: Timestamp,
 }
 
 /// Executes the plan to its end, whatever that is.
@@ -140,7 +142,12 @@ impl<'r> Driver<'r> {
     }
 
     fn now(&self) -> Timestamp {
-        clock::now().checked_add(self.patience.ahead).unwrap_or_else(|_| clock::now())
+        self.there(clock::now()).unwrap_or_else(clock::now)
+    }
+
+    /// A time of our clock, by the API server's.
+    fn there(&self, at: Timestamp) -> Option<Timestamp> {
+        at.checked_add(self.patience.ahead).ok()
     }
 
     fn execute(&mut self, id: &StepId) {
@@ -255,7 +262,7 @@ impl<'r> Driver<'r> {
         Budget {
             settle: self.patience.settle,
             restarts: self.patience.restarts,
-            since: self.since.get(id).copied(),
+            since: self.since.get(id).copied().or_else(|| self.there(self.patience.written)),
         }
     }
 

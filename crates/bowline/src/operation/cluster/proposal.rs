@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bowline_core::digest::Digest;
 use bowline_core::finding::{Finding, Findings};
-use bowline_core::kube::object::ObjectId;
+use bowline_core::kube::object::{Manifest, ObjectId};
 use bowline_core::kube::order::{Ordering, edges, runs_pods};
 use bowline_core::kube::planning::{Action, Assessment, Pace, plan};
 use bowline_core::kube::preflight::{Deed, check};
 use bowline_core::kube::prune::prune;
+use bowline_core::kube::revision::Inventory;
 use bowline_core::plan::Plan;
 use bowline_kube::Catalog;
 use bowline_kube::state::State;
@@ -25,7 +27,7 @@ use crate::error::{Failure, Outcome};
 pub struct Wish {
     /// Objects that may be deleted and made anew where a field of theirs cannot change.
     pub renew: BTreeSet<ObjectId>,
-    /// Whether objects of the last revision that the goal does not have are deleted.
+    /// Whether objects of the revisions that are kept are deleted which the goal does not have.
     pub prune: bool,
     /// Objects that are to go, whatever else: those that a failed run brought.
     pub undo: BTreeSet<ObjectId>,
@@ -65,22 +67,26 @@ pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Pr
     let ordering = edges(&prepared.goal.manifests).map_err(|error| {
         Failure::invalid(format!("ordering the objects of {}", site.target.name)).because(&error)
     })?;
-    let Assessments { each, mut findings, mut forbidden } =
+    let Assessments { mut each, mut findings, mut forbidden } =
         assess(site, &prepared, &seen.objects, inventory, &wish.renew).await?;
+    if !wish.blind {
+        doubt(&mut each, &prepared.goal.manifests, inventory, !state.intents.is_empty());
+    }
     let there = |id: &ObjectId| seen.objects.contains_key(id);
     let wanted: BTreeSet<ObjectId> =
         prepared.goal.manifests.iter().map(|manifest| manifest.id.clone()).collect();
     let mut gone: BTreeSet<ObjectId> =
         wish.undo.iter().filter(|id| there(id) && !wanted.contains(*id)).cloned().collect();
-    if wish.prune
-        && let Some(inventory) = inventory
-    {
-        let pruned = prune(inventory, &wanted)
+    if wish.prune {
+        // What left the manifests earlier, when nobody asked for this, is in an older one.
+        let revisions = state.revisions.values();
+        let brought: Inventory = revisions.flat_map(|revision| revision.inventory.iter().cloned()).collect();
+        let pruned = prune(&brought, &wanted)
             .map_err(|error| Failure::invalid(format!("pruning {}", site.target.name)).because(&error))?;
         // A run without a login says nothing of whether nodes need one.
         let login = |id: &ObjectId| id.kind.is("", "Secret") && is_login(seen.objects.get(id));
         gone.extend(pruned.gone.into_iter().filter(|id| there(id) && !login(id)));
-        findings.warnings.extend(pruned.kept.into_iter().map(|id| {
+        findings.warnings.extend(pruned.kept.into_iter().filter(there).map(|id| {
             let remedy = "what people stored may be in it: delete it by name if it is not needed";
             Finding::new(id.to_string(), "is no longer in the manifests and stays", remedy)
         }));
@@ -116,7 +122,28 @@ pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Pr
 }
 
 fn unchanged(each: &BTreeMap<ObjectId, Assessment>) -> BTreeSet<ObjectId> {
-    each.iter().filter(|(_, found)| **found == Assessment::Unchanged).map(|(id, _)| id.clone()).collect()
+    let same = |found: &Assessment| matches!(found, Assessment::Unchanged | Assessment::Unproven);
+    each.iter().filter(|(_, found)| same(found)).map(|(id, _)| id.clone()).collect()
+}
+
+/// What is as it should be has come up only if a revision says so: one is written when all of it was seen up. After a run
+/// that did not end nothing is known.
+fn doubt(
+    each: &mut BTreeMap<ObjectId, Assessment>,
+    manifests: &[Manifest],
+    inventory: Option<&Inventory>,
+    interrupted: bool,
+) {
+    for manifest in manifests {
+        let entry = inventory.and_then(|inventory| inventory.get(&manifest.id));
+        let seen = entry.and_then(|entry| entry.remembered.as_ref());
+        let seen = seen.is_some_and(|seen| seen.desired == Digest::of_json(&manifest.value));
+        if let Some(found @ Assessment::Unchanged) = each.get_mut(&manifest.id)
+            && (interrupted || !seen)
+        {
+            *found = Assessment::Unproven;
+        }
+    }
 }
 
 impl Proposal {

@@ -155,7 +155,8 @@ async fn connect_through(target: &KubernetesTarget, host: &str) -> Outcome<(Clus
     let address: Address = host.parse().map_err(|error| {
         Failure::invalid(format!("reading the host of target {}", target.name)).because(&error)
     })?;
-    let connection = Connection::open(&address, &Options::from_env())
+    let options = Options { without_engine: true, ..Options::from_env() };
+    let connection = Connection::open(&address, &options)
         .await
         .map_err(|error| with_hint(failed().because(&error), error.hint()))?;
     let (place, text) = read_kubeconfig(target, &connection).await?;

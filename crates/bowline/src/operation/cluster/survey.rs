@@ -30,7 +30,7 @@ const REFERRED: [(&str, &str); 10] = [
     ("storage.k8s.io", "v1"),
 ];
 
-/// Looks at the objects of a goal, of the newest revision and of interrupted runs. Gives how the cluster calls all their
+/// Looks at the objects of a goal, of the revisions and of interrupted runs. Gives how the cluster calls all their
 /// kinds, too.
 ///
 /// # Errors
@@ -45,7 +45,7 @@ pub(super) async fn own(site: &Site, prepared: &Prepared, state: &State) -> Outc
         }
         objects.insert(id.clone());
     };
-    for entry in state.newest().iter().flat_map(|base: &&Revision| base.inventory.iter()) {
+    for entry in state.revisions.values().flat_map(|revision: &Revision| revision.inventory.iter()) {
         add(&entry.id, &entry.version);
     }
     for trace in state.intents.iter().flat_map(|intent| &intent.traces.objects) {
