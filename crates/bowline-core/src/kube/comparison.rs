@@ -458,7 +458,8 @@ mod tests {
             assert_eq!(verdict(change), expected, "{what}");
         }
         let held = |live: &mut Value| {
-            live["metadata"]["managedFields"] = json!([{"manager": "bowline", "operation": "Apply", "fieldsV1": {"f:x": {}}}]);
+            live["metadata"]["managedFields"] =
+                json!([{"manager": "bowline", "operation": "Apply", "fieldsV1": {"f:x": {}}}]);
         };
         assert_eq!(verdict(held), Verdict::Drifted, "a field that the manifest does not have");
         assert_eq!(unchanged(&desired, None, Some(&remembered)), Verdict::Absent);

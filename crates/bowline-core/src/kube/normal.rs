@@ -204,7 +204,9 @@ impl Object<'_> {
         let kind = self.manifest.id.kind.clone();
         let spec = pod_spec_mut(&kind, &mut self.manifest.value).and_then(Value::as_object_mut);
         let Some(spec) = spec else { return };
-        for (one, other) in [("serviceAccountName", "serviceAccount"), ("serviceAccount", "serviceAccountName")] {
+        for (one, other) in
+            [("serviceAccountName", "serviceAccount"), ("serviceAccount", "serviceAccountName")]
+        {
             if let (Some(name), false) = (spec.get(one).cloned(), spec.contains_key(other)) {
                 spec.insert(other.to_owned(), name);
             }

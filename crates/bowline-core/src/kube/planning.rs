@@ -314,10 +314,7 @@ mod tests {
     fn what_nobody_has_seen_up_is_waited_for_and_not_written() {
         assert_eq!(
             planned(|_| Assessment::Unproven, &[]),
-            [
-                "await:Namespace chat <- ",
-                "await:apps/Deployment chat/user <- await:Namespace chat",
-            ]
+            ["await:Namespace chat <- ", "await:apps/Deployment chat/user <- await:Namespace chat",]
         );
         let changed = |id: &ObjectId| match id.kind.kind.as_str() {
             "Deployment" => Assessment::Change { changes: vec![], taken: vec![], yielded: vec![] },

@@ -92,10 +92,10 @@ async fn read_host(host: &Host, request: &Request, tell: impl FnMut(&Written) ->
 }
 
 /// Gives lines that are all there, in the order of time.
-pub(super) fn show(mut lines: Vec<Written>, request: &Request, mut tell: impl FnMut(&Written) -> bool) {
+pub(super) fn show(mut lines: Vec<Written>, request: &Request, tell: impl FnMut(&Written) -> bool) {
     lines.sort_by_key(|written| written.time);
     // A line after the other, until it says stop.
-    let _ = lines.iter().filter(|written| written.is_since(request.since)).all(|written| tell(written));
+    let _ = lines.iter().filter(|written| written.is_since(request.since)).all(tell);
 }
 
 impl Written {

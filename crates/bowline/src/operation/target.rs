@@ -48,7 +48,7 @@ pub enum Reached<'c> {
     /// A Docker host.
     Host(Delivery<'c>),
     /// A cluster.
-    Cluster(cluster::Delivery<'c>),
+    Cluster(Box<cluster::Delivery<'c>>),
 }
 
 impl<'c> Reached<'c> {
@@ -60,7 +60,7 @@ impl<'c> Reached<'c> {
         Ok(match config.target(target)? {
             Target::Compose(_) => Self::Host(Delivery::open(config, depot, target).await?),
             Target::Kubernetes(target) => {
-                Self::Cluster(cluster::Delivery::open(config, depot, target).await?)
+                Self::Cluster(Box::new(cluster::Delivery::open(config, depot, target).await?))
             }
         })
     }

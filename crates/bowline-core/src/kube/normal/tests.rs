@@ -211,7 +211,8 @@ fn an_account_is_named_as_the_server_keeps_it() {
     for field in ["serviceAccountName", "serviceAccount"] {
         let (spec, warnings, problems) = pod_spec(&format!("      {field}: web\n      containers: []\n"));
         assert_eq!((warnings, problems), (vec![], vec![]));
-        let expected = serde_json::json!({"serviceAccountName": "web", "serviceAccount": "web", "containers": []});
+        let expected =
+            serde_json::json!({"serviceAccountName": "web", "serviceAccount": "web", "containers": []});
         assert_eq!(spec, expected);
     }
 }
@@ -227,7 +228,9 @@ fn values_of_the_wrong_type_are_told_with_their_places() {
         "          value: true\n",
     ));
     let said = |name: &str, is: &str| {
-        format!("Deployment ns/user: `containers[app].env[{name}].value` must be text, and is {is}: put it in quotes")
+        format!(
+            "Deployment ns/user: `containers[app].env[{name}].value` must be text, and is {is}: put it in quotes"
+        )
     };
     assert_eq!(
         problems,

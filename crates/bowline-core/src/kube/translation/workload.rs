@@ -183,7 +183,7 @@ impl Writer<'_> {
             let Some((host, address)) = line.split_once('=').or_else(|| line.split_once(':')) else {
                 continue;
             };
-            if address.parse::<std::net::IpAddr>().is_err() {
+            if address.parse::<core::net::IpAddr>().is_err() {
                 self.doubt(
                     Some(service),
                     format!("the host {host} is {address}, which a cluster does not have: it is left out"),

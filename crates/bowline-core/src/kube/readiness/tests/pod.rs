@@ -153,7 +153,8 @@ fn dying_a_few_times_at_the_start_is_allowed() {
     for (status, expected) in [
         (dead, "starting: exited with code 1, restart 0 of 8 allowed"),
         (again, "starting: exited with code 1, restart 1 of 8 allowed; it runs again"),
-        (crashing(8, 1, "Error", ""), "starting: exited with code 1, restart 8 of 8 allowed"),
+        (crashing(7, 1, "Error", ""), "starting: exited with code 1, restart 7 of 8 allowed"),
+        (crashing(8, 1, "Error", ""), "failed: exited with code 1, restarted 8 times, all that is allowed"),
         (
             crashing(9, 1, "Error", ""),
             "failed: exited with code 1, restarted 9 times, more than the 8 allowed",
