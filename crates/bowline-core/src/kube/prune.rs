@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::comparison::{Loss, loss};
 use super::object::ObjectId;
+use super::pull_secret::OWN;
 use super::revision::{Entry, Inventory, Revision};
 
 /// What would go, and what stays although nothing wants it.
@@ -24,7 +25,8 @@ pub enum PruneError {
 }
 
 /// The objects of the last revision that are not wanted any more. Nothing that Bowline did not apply itself is among them,
-/// and no ServiceAccount that it only attached something to: it is others', and the tokens of all pods go with it.
+/// and no ServiceAccount that it only attached something to: it is others', and the tokens of all pods go with it. Logins of
+/// nodes stay as well: a release that was deployed without one says nothing of whether they need it.
 ///
 /// # Errors
 /// When nothing is wanted.
@@ -32,7 +34,11 @@ pub fn prune(inventory: &Inventory, wanted: &BTreeSet<ObjectId>) -> Result<Prune
     if wanted.is_empty() {
         return Err(PruneError::Everything);
     }
-    let attached = |entry: &&Entry| entry.id.kind.is("", "ServiceAccount") && entry.origin.is_none();
+    let attached = |entry: &&Entry| {
+        let Entry { id, origin, .. } = entry;
+        let login = id.kind.is("", "Secret") && id.name.starts_with(OWN);
+        origin.is_none() && (id.kind.is("", "ServiceAccount") || login)
+    };
     let unwanted = inventory.iter().filter(|entry| !attached(entry)).map(|entry| &entry.id);
     let unwanted = unwanted.filter(|id| !wanted.contains(*id)).cloned();
     let (kept, gone) = unwanted.partition(|id| loss(&id.kind) == Loss::Data);
@@ -80,7 +86,9 @@ mod tests {
         let namespace = ObjectId::of_cluster("", "Namespace", "chat");
         let kept = ObjectId::namespaced("apps", "Deployment", "chat", "user");
         let account = ObjectId::namespaced("", "ServiceAccount", "chat", "default");
-        let all = inventory(&[service.clone(), claim.clone(), namespace.clone(), kept.clone(), account]);
+        let login = ObjectId::namespaced("", "Secret", "chat", "bowline-registry-chat");
+        let all = [service.clone(), claim.clone(), namespace.clone(), kept.clone(), account, login];
+        let all = inventory(&all);
         let pruned = prune(&all, &BTreeSet::from([kept])).unwrap();
         assert_eq!(pruned, Pruned { gone: [service].into(), kept: [claim, namespace].into() });
         assert_eq!(prune(&all, &BTreeSet::new()), Err(PruneError::Everything));

@@ -13,6 +13,10 @@ use super::order::mention::{list, text};
 use super::workload::{containers, pod_spec};
 use crate::reference::{Reference, Repository};
 
+/// What the names of Secrets of ours begin with; the project follows, as projects that share a namespace may have different
+/// registries.
+pub const OWN: &str = "bowline-registry-";
+
 /// What pods need to pull our images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bowline_core::kube::conflict::MANAGER;
 use bowline_core::kube::object::{Manifest, ObjectId, Origin};
-use bowline_core::kube::pull_secret::{Needs, attach, docker_config, needs};
+use bowline_core::kube::pull_secret::{Needs, OWN, attach, docker_config, needs};
 use bowline_kube::{Catalog, KubeError};
 use bowline_oci::credential::Credential;
 use jiff::Timestamp;
@@ -72,9 +72,8 @@ pub(super) async fn add(goal: &mut Goal, site: &Site, catalog: &Catalog) -> Outc
     Ok(())
 }
 
-/// Projects that share a namespace may have different registries.
 pub(in crate::operation) fn own_name(project: &str) -> String {
-    format!("bowline-registry-{}", project.replace('_', "-"))
+    format!("{OWN}{}", project.replace('_', "-"))
 }
 
 async fn find(goal: &mut Goal, registry: &Registry) -> Outcome<Option<Login>> {
