@@ -188,7 +188,7 @@ pub fn changes(before: Option<&Revision>, after: &Revision) -> Vec<String> {
         }
     });
     let gone = before.inventory.ids().filter(|id| after.inventory.get(id).is_none());
-    changed.chain(gone.map(|id| format!("{} (removed)", called(id)))).collect()
+    changed.chain(gone.map(|id| format!("{} (left out)", called(id)))).collect()
 }
 
 #[cfg(test)]
@@ -269,7 +269,7 @@ mod tests {
         let after =
             of(&[entry("a", "1", "1"), entry("b", "2", "1"), entry("d", "1", "1"), entry("e", "1", "1")]);
         let told = changes(Some(&before), &after).join(", ");
-        assert_eq!(told, "Deployment/b, Deployment/d, Deployment/e (new), Deployment/c (removed)");
+        assert_eq!(told, "Deployment/b, Deployment/d, Deployment/e (new), Deployment/c (left out)");
         let right = of(&[entry("a", "1", "2")]);
         assert_eq!(changes(Some(&of(&[entry("a", "1", "1")])), &right), ["Deployment/a (set right)"]);
         assert_eq!(changes(None, &right), ["Deployment/a (first)"]);

@@ -174,6 +174,7 @@ async fn tell(
         manifests,
         withheld: BTreeMap::new(),
         logins: BTreeMap::new(),
+        stays: Vec::new(),
         images: BTreeMap::new(),
         pins,
         verb: "adopt".into(),

@@ -34,6 +34,8 @@ pub struct Goal {
     pub withheld: BTreeMap<ObjectId, BTreeSet<String>>,
     /// The Secrets among them with which nodes pull, and whose login each holds.
     pub logins: BTreeMap<ObjectId, String>,
+    /// What is part of it and stays as it is in the cluster: Secrets whose values nobody has here.
+    pub stays: Vec<KeptManifest>,
     /// Our images by our services' names.
     pub images: BTreeMap<String, PlacedImage>,
     /// Which places got which image.
@@ -95,6 +97,7 @@ impl Goal {
             manifests,
             withheld: BTreeMap::new(),
             logins: BTreeMap::new(),
+            stays: Vec::new(),
             pins,
             verb: verb.into(),
             by: whoever(),
@@ -128,6 +131,7 @@ impl Goal {
             manifests: Vec::new(),
             withheld: BTreeMap::new(),
             logins: BTreeMap::new(),
+            stays: Vec::new(),
             images: revision.images.clone(),
             pins: Vec::new(),
             verb: "rollback".into(),
@@ -136,11 +140,14 @@ impl Goal {
         };
         // Secrets of the team's sources are made anew below; where today's configuration has them no longer, what is in
         // the cluster stays as it is.
-        let whole = kept.manifests.into_iter().filter(|kept| kept.withheld.is_empty());
-        goal.manifests = whole.map(|kept| kept.manifest).collect();
+        let (whole, hidden): (Vec<_>, Vec<_>) =
+            kept.manifests.into_iter().partition(|kept| kept.withheld.is_empty());
+        goal.manifests = whole.into_iter().map(|kept| kept.manifest).collect();
         goal.add_secrets(site, directory)?;
         let catalog = discover(site, &goal.manifests).await?;
         pull_secret::add(&mut goal, site, &catalog).await?;
+        let made: BTreeSet<ObjectId> = goal.ids().cloned().collect();
+        goal.stays.extend(hidden.into_iter().filter(|kept| !made.contains(&kept.manifest.id)));
         Ok(Prepared { goal, catalog })
     }
 
@@ -164,7 +171,13 @@ impl Goal {
         let keep = |manifest: &Manifest| {
             KeptManifest::new(manifest.clone(), self.withheld.get(&manifest.id).cloned().unwrap_or_default())
         };
-        Manifests { manifests: self.manifests.iter().map(keep).collect() }
+        Manifests { manifests: self.manifests.iter().map(keep).chain(self.stays.iter().cloned()).collect() }
+    }
+
+    /// All that is part of it, what stays as it is included.
+    pub fn ids(&self) -> impl Iterator<Item = &ObjectId> {
+        let stays = self.stays.iter().map(|kept| &kept.manifest.id);
+        self.manifests.iter().map(|manifest| &manifest.id).chain(stays)
     }
 }
 

@@ -155,5 +155,16 @@ fn inventory(
             origin: Some(manifest.origin.clone()).filter(|_| !is_made(manifest)),
         })
     });
-    entries.collect()
+    // What stays is part of it all the same: what no revision has is pruned.
+    let stays = proposal.goal.stays.iter().filter_map(|kept| {
+        let manifest = &kept.manifest;
+        let remembered = remember(&manifest.value, proposal.live.get(&manifest.id)?, &[]);
+        Some(Entry {
+            id: manifest.id.clone(),
+            version: manifest.version.clone(),
+            remembered: Some(remembered),
+            origin: Some(manifest.origin.clone()).filter(|_| !is_made(manifest)),
+        })
+    });
+    entries.chain(stays).collect()
 }

@@ -73,8 +73,7 @@ pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Pr
         doubt(&mut each, &prepared.goal.manifests, inventory, !state.intents.is_empty());
     }
     let there = |id: &ObjectId| seen.objects.contains_key(id);
-    let wanted: BTreeSet<ObjectId> =
-        prepared.goal.manifests.iter().map(|manifest| manifest.id.clone()).collect();
+    let wanted: BTreeSet<ObjectId> = prepared.goal.ids().cloned().collect();
     let mut gone: BTreeSet<ObjectId> =
         wish.undo.iter().filter(|id| there(id) && !wanted.contains(*id)).cloned().collect();
     if wish.prune {

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::lock;
+use super::pull_secret::is_login;
 use super::site::Site;
 use super::standing::{discover, resource};
 use crate::error::{Failure, Outcome};
@@ -108,6 +109,9 @@ fn reason_to_keep(live: &Value, holds_data: bool) -> Option<&'static str> {
     let owners = live.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
     let ours = |owner: &Value| owner.get("manager").and_then(Value::as_str) == Some(MANAGER);
     let going = live.pointer("/metadata/deletionTimestamp").is_some();
+    if is_login(Some(live)) {
+        return Some("nodes may still pull with it");
+    }
     match (holds_data, owners.into_iter().any(ours)) {
         _ if going => Some("it is being deleted already"),
         (_, false) => Some("Bowline never applied it, or somebody made it anew since"),
@@ -186,6 +190,12 @@ mod tests {
             (live("bowline"), true, false),
             (live("kubectl-create"), false, false),
             (json!({}), false, false),
+            (
+                json!({"metadata": {"managedFields": [{"manager": "bowline"}],
+                    "annotations": {"bowline.dev/login": "me@r"}}}),
+                false,
+                false,
+            ),
             (going, false, false),
         ] {
             assert_eq!(reason_to_keep(&live, holds_data).is_none(), goes, "{live} {holds_data}");

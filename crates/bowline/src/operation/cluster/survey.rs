@@ -36,8 +36,7 @@ const REFERRED: [(&str, &str); 10] = [
 /// # Errors
 /// When the cluster does not answer.
 pub(super) async fn own(site: &Site, prepared: &Prepared, state: &State) -> Outcome<(Observation, Catalog)> {
-    let mut objects: BTreeSet<ObjectId> =
-        prepared.goal.manifests.iter().map(|manifest| manifest.id.clone()).collect();
+    let mut objects: BTreeSet<ObjectId> = prepared.goal.ids().cloned().collect();
     let mut versions = BTreeSet::new();
     let mut add = |id: &ObjectId, version: &str| {
         if prepared.catalog.any(&id.kind).is_none() {
