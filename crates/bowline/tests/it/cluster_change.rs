@@ -42,9 +42,9 @@ fn what_somebody_edits_is_shown_and_put_back_by_the_next_deploy() {
     harbour.merge("[minor] the first");
     harbour.run(&["ship", "cluster"]).exits(0);
     let pods = harbour.pods();
-    let edit = "sed -i 's/replicas: 2/replicas: 3/'";
-    let output = harbour.cluster.command(["edit", "deployment", "web"]).env("EDITOR", edit).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    // As `kubectl edit` does, which wants a terminal.
+    let edit = ["--field-manager=kubectl-edit", "--patch", r#"{"spec": {"replicas": 3}}"#];
+    harbour.cluster.kubectl(["patch", "deployment", "web"].iter().chain(&edit));
     harbour.cluster.kubectl([
         "patch",
         "configmap",

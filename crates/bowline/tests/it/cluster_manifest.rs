@@ -146,7 +146,7 @@ fn what_a_cluster_needs_differently_is_worked_into_its_objects_and_goes_with_the
     assert_eq!(harbour.ask(&web[0], "/env?COLOUR"), "red");
     let objects = harbour.objects();
     let container = &objects["Deployment/web"]["spec"]["template"]["spec"]["containers"][0];
-    assert_eq!(container["resources"]["limits"]["memory"], "64Mi");
+    assert_eq!(container["resources"]["limits"]["memory"], "67108864");
     assert!(harbour.pods_of("users").is_empty());
     harbour.configure(QUICK, "");
     harbour.merge("[patch] as it was");
