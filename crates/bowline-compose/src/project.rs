@@ -141,7 +141,7 @@ parent=${real%/*}
 stage=$(mktemp -d "$parent/.bowline-stage.XXXXXX" 2>/dev/null) || stage=$(mktemp -d "${TMPDIR:-/tmp}/bowline-stage.XXXXXX")
 find "${stage%/*}" -maxdepth 1 -name '*bowline-stage.*' -mmin +60 -exec rm -rf {} + 2>/dev/null || :
 trap 'rm -rf -- "$stage"' EXIT
-trap 'exit 1' HUP INT TERM
+trap 'exit 1' HUP INT PIPE TERM
 tar -x -o -C "$stage" -f -
 (cd -- "$stage" && find . -type d) | while IFS= read -r folder; do
   for entry in "$real/$folder"/* "$real/$folder"/.[!.]* "$real/$folder"/..?*; do
