@@ -186,7 +186,7 @@ impl OurImages {
             // A claim names an image by its tag: which content of that a manifest wants makes no difference.
             let digest = reference.digest.filter(|_| reference.tag.is_none());
             let named = Reference { digest, ..reference.clone() };
-            image.claims.iter().any(|claim| claim.is_same_image(&named))
+            image.claims.iter().any(|claim| claim.is_same_image(&named) || claim.is_same_image(reference))
         };
         let mut owners: BTreeSet<ServiceName> =
             self.services.iter().filter(claiming).map(|(name, _)| name.clone()).collect();

@@ -310,10 +310,14 @@ async fn a_manifest_that_was_copied_from_a_cluster_is_taken() {
     let Some(lab) = Lab::open("copied").await else { return };
     let mut copied = lab.applied(deployment("app", "app:1")).await;
     copied["metadata"]["creationTimestamp"] = Value::Null;
-    let manifest = lab.manifest(copied.clone());
+    // As every manifest is before it is applied.
+    let mut manifests = [lab.manifest(copied)];
+    bowline_core::kube::normal::normalise(&mut manifests, &Default::default());
+    let [manifest] = manifests;
     let Answer::Applied(live) = lab.apply(&manifest, &Expected::Anything, false).await else { panic!() };
-    let remembered = remember(&copied, &live, &[]);
-    assert_eq!(unchanged(&copied, lab.live(&manifest).await.as_ref(), Some(&remembered)), Verdict::Unchanged);
+    let remembered = remember(&manifest.value, &live, &[]);
+    let now = lab.live(&manifest).await;
+    assert_eq!(unchanged(&manifest.value, now.as_ref(), Some(&remembered)), Verdict::Unchanged);
 }
 
 #[tokio::test(flavor = "multi_thread")]
