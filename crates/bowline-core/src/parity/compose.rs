@@ -19,7 +19,8 @@ pub struct Claim {
     pub probe: Option<Probe>,
 }
 
-/// Describes a project: what the CLI printed, with the target's overrides laid over it.
+/// Describes a project: what the CLI printed, with the target's overrides laid over it. Paths that begin with the first
+/// of `moved` are read as beginning with the second: the checkout's directory, and the project's on the host.
 ///
 /// # Errors
 /// When the CLI's JSON has another shape than Compose always writes.
@@ -27,9 +28,10 @@ pub fn describe(
     mut config: Value,
     project: &str,
     claims: &BTreeMap<String, Claim>,
+    moved: (&str, &str),
 ) -> Result<Side, InvalidModel> {
     unescape(&mut config);
-    let model = Model::parse(config, "", "")?;
+    let model = Model::parse(config, moved.0, moved.1)?;
     let facets = |(name, service): (&String, &ServiceModel)| {
         let claim = claims.get(name).cloned().unwrap_or_default();
         (name.clone(), of_service(project, name, service, claim))

@@ -6,7 +6,7 @@ use crate::kube::translation::{Given, translate};
 use crate::parity::compose::Claim;
 
 fn host(config: Value) -> Side {
-    compose::describe(config, "chat", &BTreeMap::new()).unwrap()
+    compose::describe(config, "chat", &BTreeMap::new(), ("/x", "/host")).unwrap()
 }
 
 fn deployed(text: &str) -> Side {
@@ -96,7 +96,7 @@ fn every_aspect_of_a_service_is_compared() {
             "user env C: - | c",
             "user env D: d | -",
             "user port: 9/udp | -",
-            "user volume /t: /x/t of the host | empty at each start",
+            "user volume /t: /host/t of the host | empty at each start",
             "user health: GET :8080/health | GET :8080/h",
             "user memory: 512Mi | 1Gi",
             "user cpus: 500m | 1000m",
@@ -117,7 +117,7 @@ fn services_meet_by_the_image_that_only_they_run() {
     let claim =
         BTreeMap::from([("user-server".to_owned(), Claim { ours: Some("user".into()), probe: None })]);
     let config = json!({"services": {"user-server": {"image": "main_user"}}});
-    let one = compose::describe(config, "chat", &claim).unwrap();
+    let one = compose::describe(config, "chat", &claim, ("", "")).unwrap();
     let files = BTreeMap::from([("a.yaml".to_owned(), "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: u}\nspec: {template: {spec: {containers: [{name: c, image: main_user}]}}}\n".to_owned())]);
     let reading = read(&files, None, |_| None);
     let other = cluster::describe(&reading.manifests, &BTreeMap::new(), |_| Some("user".into()));

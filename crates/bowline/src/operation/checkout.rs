@@ -86,6 +86,12 @@ pub(super) async fn interpret(
     Ok(Interpreted { config: rendered.config, project, directory, warnings })
 }
 
+/// Where the compose project lies on its host: as it is configured, else where such things are put by people. What Bowline
+/// takes without configuration is a directory of its own, in which a cluster's node has nothing.
+pub(super) fn directory_on_host(target: &ComposeTarget, project: &str) -> String {
+    target.directory.clone().unwrap_or_else(|| format!("/srv/{project}"))
+}
+
 /// Our service that a service of the compose file runs: the one that claims its image, else the one of its name that
 /// claims none.
 pub(super) fn service_of<'c>(

@@ -68,7 +68,9 @@ async fn of_host(config: &Config, target: &ComposeTarget, warnings: &mut Vec<Str
         let probe = probe.or(ours.port.map(|port| Probe::Tcp { port }));
         claims.insert(name.clone(), compose::Claim { ours: Some(ours.name.to_string()), probe });
     }
-    compose::describe(interpreted.config, &interpreted.project, &claims)
+    let here = interpreted.directory.to_string_lossy().into_owned();
+    let there = checkout::directory_on_host(target, &interpreted.project);
+    compose::describe(interpreted.config, &interpreted.project, &claims, (here.as_str(), there.as_str()))
         .map_err(|error| Failure::failed("reading the compose files").because(&error))
 }
 

@@ -32,5 +32,6 @@ mod standing;
 mod stored;
 mod story;
 mod survival;
+mod translation;
 mod version;
 mod workflow;

@@ -95,13 +95,10 @@ impl Writer<'_> {
         let found = if free(&wanted) { wanted.clone() } else { own() };
         self.sources.insert(found.clone(), value.to_owned());
         let because = match origin {
-            Some(Origin::Untracked(file)) => format!(" ({file}, which git does not track, has it)"),
-            _ => String::new(),
+            Some(Origin::Untracked(file)) => format!("is in {file}, which git does not track"),
+            _ => "looks like a secret".to_owned(),
         };
-        self.guess(
-            Some(service),
-            format!("{name} looks like a secret{because}: the Secret {secret}, made from env:{found}"),
-        );
+        self.guess(Some(service), format!("{name} {because}: the Secret {secret}, made from env:{found}"));
         self.written.secrets.entry(secret.clone()).or_default().insert(name.into(), format!("env:{found}"));
         secret
     }

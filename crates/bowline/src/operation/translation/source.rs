@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::config::{ComposeTarget, Config};
 use crate::error::{Attempt, Failure, Outcome};
-use crate::operation::checkout::Interpreted;
+use crate::operation::checkout::{Interpreted, directory_on_host};
 use crate::operation::host::read_variables;
 
 /// What a ConfigMap is given at most, in bytes. It holds 1 MiB, and a release's configuration is small.
@@ -92,8 +92,7 @@ impl Lying<'_> {
     /// Where it lies on the compose target's host.
     fn on_host(&self, path: &Path) -> String {
         let below = path.strip_prefix(&self.interpreted.directory).unwrap_or(path);
-        let own = || format!("/srv/{}", self.interpreted.project);
-        let directory = self.compose.directory.clone().unwrap_or_else(own);
+        let directory = directory_on_host(self.compose, &self.interpreted.project);
         Path::new(&directory).join(below).to_string_lossy().into_owned()
     }
 
