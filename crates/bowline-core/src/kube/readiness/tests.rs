@@ -10,6 +10,7 @@ mod daemon;
 mod deployment;
 mod generic;
 mod job;
+mod lab;
 mod pod;
 mod robustness;
 mod samples;
