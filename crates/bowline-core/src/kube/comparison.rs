@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::conflict::{owned, without};
 use super::field;
+use super::normal::{LAST_APPLIED, SERVED_ANNOTATIONS};
 use super::object::Kind;
 use crate::digest::Digest;
 
@@ -126,9 +127,6 @@ fn matches(desired: &Value, live: &Value, keys: &[&str], selector: &str) -> bool
         })
 }
 
-/// What kubectl keeps of the last manifest: all of it, in one annotation.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-
 /// What stands in place of a secret value: as much as is needed to see that it is another one.
 const MASKED: &str = "sha256:";
 
@@ -227,7 +225,9 @@ fn strip(object: &mut Value) {
         metadata.shift_remove(name);
     }
     if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
-        annotations.shift_remove(LAST_APPLIED);
+        for name in SERVED_ANNOTATIONS {
+            annotations.shift_remove(name);
+        }
         if annotations.is_empty() {
             metadata.shift_remove("annotations");
         }
@@ -527,6 +527,7 @@ mod tests {
         let mut after = live("user:2");
         after["metadata"]["resourceVersion"] = json!("8");
         after["metadata"]["generation"] = json!(2);
+        after["metadata"]["annotations"] = json!({"deployment.kubernetes.io/revision": "2"});
         after["status"] = json!({});
         let container = &mut after["spec"]["template"]["spec"]["containers"][1];
         container["env"][1]["value"] = json!("hunter2");

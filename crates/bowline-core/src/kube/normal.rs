@@ -62,7 +62,15 @@ const OF_SERVICE: Keyed = Keyed { list: "ports", keys: &[("port", None), ("proto
 /// What a cluster writes into the metadata of its objects, and takes from nobody.
 const SERVED: [&str; 6] =
     ["managedFields", "resourceVersion", "uid", "selfLink", "generation", "creationTimestamp"];
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// What kubectl keeps of the last manifest: all of it, in one annotation.
+pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// What kubectl and controllers note down in the annotations of an object, some of it a while after it was written.
+pub(super) const SERVED_ANNOTATIONS: [&str; 4] = [
+    LAST_APPLIED,
+    "deployment.kubernetes.io/revision",
+    "pv.kubernetes.io/bind-completed",
+    "pv.kubernetes.io/bound-by-controller",
+];
 
 /// Brings manifests into the form that a server-side apply takes. `files` are those that they were read from: places are
 /// looked up in them. Call it after [`super::image::pin`], whose pointers are those of the files.
@@ -160,8 +168,9 @@ impl Object<'_> {
             SERVED.into_iter().filter(|key| metadata.get(*key).is_some_and(|value| !value.is_null())),
         );
         metadata.retain(|key, _| !SERVED.contains(&key.as_str()));
-        let annotations = metadata.get_mut("annotations").and_then(Value::as_object_mut);
-        dropped.extend(annotations.and_then(|map| map.shift_remove(LAST_APPLIED)).map(|_| LAST_APPLIED));
+        if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
+            dropped.extend(SERVED_ANNOTATIONS.iter().filter(|key| annotations.shift_remove(**key).is_some()));
+        }
         if !dropped.is_empty() {
             let what = format!(": {} come from a cluster and are left out", dropped.join(", "));
             self.warn("/metadata".into(), &what);

@@ -171,7 +171,7 @@ fn nulls_are_fields_that_are_not_there() {
 #[test]
 fn what_an_export_brings_is_left_out() {
     let (values, warnings, _) = normal(&format!(
-        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: a\n  uid: x\n  resourceVersion: '1'\n  managedFields: []\n  annotations: {{{LAST_APPLIED}: secret, own: x}}\n"
+        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: a\n  uid: x\n  resourceVersion: '1'\n  managedFields: []\n  annotations: {{{LAST_APPLIED}: secret, deployment.kubernetes.io/revision: '3', own: x}}\n"
     ));
     assert_eq!(
         values[0]["metadata"],
@@ -180,7 +180,7 @@ fn what_an_export_brings_is_left_out() {
     assert_eq!(
         warnings,
         [format!(
-            "a.yaml:4:3: Secret ns/a: managedFields, resourceVersion, uid, {LAST_APPLIED} come from a cluster and are left out"
+            "a.yaml:4:3: Secret ns/a: managedFields, resourceVersion, uid, {LAST_APPLIED}, deployment.kubernetes.io/revision come from a cluster and are left out"
         )]
     );
 }
