@@ -96,6 +96,17 @@ pub enum Deleted {
     },
 }
 
+/// What became of fields that were to pass to another owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handover {
+    /// They are the other's.
+    Done,
+    /// There are none.
+    Nothing,
+    /// The object has changed since it was looked at, or is gone: look again.
+    Stale,
+}
+
 /// An answer with what the server warns of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Applied {
@@ -168,27 +179,26 @@ impl Cluster {
     }
 
     /// Makes Bowline the owner of what people's tools wrote in an object, so that what is taken out of its manifest
-    /// goes from the cluster as well. Changes no field. False where there is nothing to take over, or the object has
-    /// changed since it was looked at.
+    /// goes from the cluster as well. Changes no field.
     pub async fn take_over(
         &self,
         resource: &Resource,
         id: &ObjectId,
         live: &Value,
-    ) -> Result<bool, KubeError> {
-        let Some(fields) = inherit(live) else { return Ok(false) };
+    ) -> Result<Handover, KubeError> {
+        let Some(fields) = inherit(live) else { return Ok(Handover::Nothing) };
         self.set_owners(resource, id, live, fields, &format!("take over {id}")).await
     }
 
     /// Makes kubectl the owner of what Bowline applied in an object, so that `kubectl apply --server-side` finds it as its
-    /// own. Changes no field. False where Bowline holds nothing, or the object has changed since it was looked at.
+    /// own. Changes no field.
     pub async fn hand_over(
         &self,
         resource: &Resource,
         id: &ObjectId,
         live: &Value,
-    ) -> Result<bool, KubeError> {
-        let Some(fields) = bequeath(live) else { return Ok(false) };
+    ) -> Result<Handover, KubeError> {
+        let Some(fields) = bequeath(live) else { return Ok(Handover::Nothing) };
         self.set_owners(resource, id, live, fields, &format!("hand over {id}")).await
     }
 
@@ -199,7 +209,7 @@ impl Cluster {
         live: &Value,
         fields: Vec<Value>,
         what: &str,
-    ) -> Result<bool, KubeError> {
+    ) -> Result<Handover, KubeError> {
         let version = live.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
         let body = json!([
             {"op": "test", "path": "/metadata/resourceVersion", "value": version},
@@ -218,8 +228,8 @@ impl Cluster {
         let reply = self.call(&call).await?;
         match reply.status.as_u16() {
             // What a `test` does not find equal is an invalid patch.
-            404 | 409 | 422 => Ok(false),
-            _ => reply.success(what, self.server()).map(|_| true),
+            404 | 409 | 422 => Ok(Handover::Stale),
+            _ => reply.success(what, self.server()).map(|_| Handover::Done),
         }
     }
 

@@ -24,7 +24,7 @@ pub mod state;
 pub mod watch;
 
 pub use access::CONTROL_PLANE_KUBECONFIGS;
-pub use application::{Applied, Deleted, Dependents, Expected};
+pub use application::{Applied, Deleted, Dependents, Expected, Handover};
 pub use cluster::{Cluster, ORDINARY};
 pub use dial::{Opener, Stream};
 pub use discovery::{Catalog, GroupVersion, Resource, ServerVersion};

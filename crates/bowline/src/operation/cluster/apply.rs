@@ -12,7 +12,9 @@ use bowline_core::kube::object::{Manifest, ObjectId};
 use bowline_core::kube::planning::{Action, Assessment};
 use bowline_core::plan::Step;
 use bowline_kube::lease::Authority;
-use bowline_kube::{Catalog, Cluster, Deleted, Dependents, Expected, GroupVersion, KubeError, Resource};
+use bowline_kube::{
+    Catalog, Cluster, Deleted, Dependents, Expected, GroupVersion, Handover, KubeError, Resource,
+};
 use serde_json::Value;
 
 use crate::operation::apply::chain;
@@ -145,12 +147,24 @@ impl Applier {
 
     /// What kubectl once wrote becomes Bowline's, so that what leaves the manifest leaves the cluster too. Where that
     /// does not work nothing is lost.
-    async fn take_over(&self, resource: &Resource, id: &ObjectId, now: Value) -> Value {
-        let taken = self.cluster.take_over(resource, id, &now).await;
-        match taken {
-            Ok(true) => self.cluster.get(resource, id).await.ok().flatten().unwrap_or(now),
-            _ => now,
+    async fn take_over(&self, resource: &Resource, id: &ObjectId, written: Value) -> Value {
+        let mut now = written;
+        for _ in 0..TRIES {
+            let Ok(handover) = self.cluster.take_over(resource, id, &now).await else { return now };
+            if handover == Handover::Nothing {
+                return now;
+            }
+            let Ok(Some(there)) = self.cluster.get(resource, id).await else { return now };
+            if handover == Handover::Done {
+                return there;
+            }
+            // What somebody else writes in the meantime is theirs, and no part of what was applied.
+            if !difference(&now, &there).is_empty() {
+                return now;
+            }
+            now = there;
         }
+        now
     }
 
     /// Deletes a pod that its StatefulSet waits for and that will never be ready: without that, putting an earlier

@@ -5,7 +5,7 @@ use bowline_core::kube::comparison::difference;
 use bowline_core::kube::image::set_images;
 use bowline_core::kube::revision::Revision;
 use bowline_kube::lease::Lease;
-use bowline_kube::{GroupVersion, KubeError};
+use bowline_kube::{GroupVersion, Handover, KubeError};
 use futures_util::future::try_join_all;
 use serde::Serialize;
 
@@ -115,9 +115,13 @@ async fn hand_over(site: &Site, revision: &Revision, lease: &Lease) -> Outcome<(
             let lost = |lost| Failure::failed(format!("detaching {}", site.target.name)).because(&lost);
             lease.authority().check().map_err(lost)?;
             let handed = site.cluster.hand_over(resource, &entry.id, there).await;
-            if handed.map_err(|error| site.explain("handing over the objects of", &error))? {
-                handed_over += 1;
-                break;
+            match handed.map_err(|error| site.explain("handing over the objects of", &error))? {
+                Handover::Done => {
+                    handed_over += 1;
+                    break;
+                }
+                Handover::Nothing => break,
+                Handover::Stale => {}
             }
             if turn + 1 == TRIES {
                 left.push(entry.id.to_string());
