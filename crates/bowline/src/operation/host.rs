@@ -132,8 +132,7 @@ impl Host {
         unreachable: bool,
         hint: Option<String>,
     ) -> Failure {
-        let kind = if unreachable { FailureKind::Unreachable } else { FailureKind::Failed };
-        with_hint(Failure::new(kind, format!("{doing} {}", self.target)).because(error), hint)
+        explain(&self.target, doing, error, unreachable, hint)
     }
 
     /// An engine's error in words.
@@ -178,6 +177,18 @@ fn engine_failure(
 ) -> Failure {
     let failure = Failure::new(FailureKind::Unreachable, format!("{doing} {}", target.name)).because(error);
     with_hint(failure, error.hint())
+}
+
+/// An error of an adapter in words: what was attempted on which target.
+pub fn explain(
+    target: &str,
+    doing: &str,
+    error: &(dyn std::error::Error + 'static),
+    unreachable: bool,
+    hint: Option<String>,
+) -> Failure {
+    let kind = if unreachable { FailureKind::Unreachable } else { FailureKind::Failed };
+    with_hint(Failure::new(kind, format!("{doing} {target}")).because(error), hint)
 }
 
 /// Adds a hint where there is one.

@@ -98,6 +98,16 @@ fn defined(value: &Value) -> Option<(String, String)> {
     Some((text("/spec/group")?, text("/spec/names/kind")?))
 }
 
+/// What it means that an object would become this.
+fn change(live: Option<&Value>, would: &Value, settled: Settlement) -> Assessment {
+    let Some(live) = live else { return Assessment::Create { checked: true } };
+    let changes = difference(live, would);
+    if changes.is_empty() && owned(live) == owned(would) {
+        return Assessment::Unchanged;
+    }
+    Assessment::Change { changes, taken: settled.taken, yielded: settled.yielded }
+}
+
 struct Reply {
     outcome: Result<Assessment, (String, String)>,
     warnings: Vec<String>,
@@ -188,26 +198,10 @@ impl Question<'_> {
         let forbidden = matches!(&tried.answer, Answer::Denied { by: Denier::Roles, .. });
         let deed = if live.is_some() { Deed::Change } else { Deed::Create };
         let outcome = match tried.answer {
-            Answer::Applied(would) => Ok(self.change(manifest, live, &would, settlement)),
+            Answer::Applied(would) => Ok(change(live, &would, settlement)),
             other => self.refuse(manifest, other),
         };
         Ok(Reply { outcome, warnings, forbidden: forbidden.then_some(deed) })
-    }
-
-    fn change(
-        &self,
-        manifest: &Manifest,
-        live: Option<&Value>,
-        would: &Value,
-        settled: Settlement,
-    ) -> Assessment {
-        let Some(live) = live else { return Assessment::Create { checked: true } };
-        let changes = difference(live, would);
-        if changes.is_empty() && owned(live) == owned(would) {
-            return Assessment::Unchanged;
-        }
-        let _ = manifest;
-        Assessment::Change { changes, taken: settled.taken, yielded: settled.yielded }
     }
 
     fn refuse(&self, manifest: &Manifest, answer: Answer) -> Result<Assessment, (String, String)> {
@@ -226,8 +220,7 @@ impl Question<'_> {
             Answer::Missing(Missing::Kind) => {
                 refused("the cluster does not know its kind", "install what defines it first")
             }
-            Answer::Immutable { fields, message } if self.renew.contains(&manifest.id) => {
-                let _ = message;
+            Answer::Immutable { fields, .. } if self.renew.contains(&manifest.id) => {
                 Ok(Assessment::Renew { fields, loss: loss(kind) })
             }
             Answer::Immutable { fields, message } => {

@@ -1,14 +1,13 @@
 //! `deploy`, `rollback` and the second half of `ship` on a cluster: a release onto it, or back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bowline_core::event::{EventKind, Phase, ServiceSummary, Summary};
 use bowline_core::health::Cause;
-use bowline_core::journal::Intent;
-use bowline_core::kube::comparison::{Loss, Remembered, loss};
+use bowline_core::kube::comparison::Remembered;
 use bowline_core::kube::object::ObjectId;
 use bowline_core::kube::order::runs_pods;
 use bowline_core::kube::planning::{Action, Assessment};
@@ -101,11 +100,8 @@ impl Deployment<'_> {
     async fn run_under(&self, lease: &Lease, prepared: Prepared) -> Outcome<Summary> {
         let target = &self.site.target.name;
         let notes = prepared.goal.notes.clone();
-        let interrupted = self.interrupted().await?;
-        let mut wish = self.options.wish.clone();
-        wish.undo.extend(brought(&interrupted));
         let propose = async {
-            let proposal = propose(self.site, prepared, &wish).await?;
+            let proposal = propose(self.site, prepared, &self.options.wish).await?;
             let note = summarise(&proposal.plan);
             Ok((proposal, PhaseResult { bytes: 0, note }))
         };
@@ -117,7 +113,8 @@ impl Deployment<'_> {
         if let Some(refusal) = crate::ui::plan::refuse(target, &proposal.findings) {
             return Err(refusal);
         }
-        for intent in &interrupted {
+        let interrupted = proposal.state.intents.as_slice();
+        for intent in interrupted {
             self.warn(format!("a run of {} by {} did not end; this one takes over", intent.verb, intent.by));
         }
         let base = proposal.state.newest().cloned();
@@ -138,7 +135,7 @@ impl Deployment<'_> {
                 if !is_renewal(&proposal, base.as_ref()) {
                     self.commit(lease, &proposal, &written, self.options.verb, base.as_ref()).await?;
                 }
-                self.clear_journal(lease, &interrupted).await;
+                self.clear_journal(lease, interrupted).await;
                 return Ok(self.summary(&proposal, true));
             }
             Verdict::LeaseLost(why) => return Err(self.lost(&why)),
@@ -147,11 +144,7 @@ impl Deployment<'_> {
                 Evidence { subject: "run".into(), cause: Cause::new("somebody asked to stop") }
             }
         };
-        self.go_back(lease, &proposal, base, evidence, &interrupted).await
-    }
-
-    async fn interrupted(&self) -> Outcome<Vec<Intent>> {
-        Ok(self.site.state().await?.intents)
+        self.go_back(lease, &proposal, base, evidence).await
     }
 
     async fn execute(&self, lease: &Lease, proposal: &Proposal, phase: Phase) -> Outcome<Executed> {
@@ -202,8 +195,8 @@ impl Deployment<'_> {
         failed: &Proposal,
         base: Option<Revision>,
         evidence: Evidence,
-        interrupted: &[Intent],
     ) -> Outcome<Summary> {
+        let interrupted = failed.state.intents.as_slice();
         let target = &self.site.target.name;
         if let Err(lost) = lease.authority().check() {
             return Err(self.lost(&lost.to_string()));
@@ -223,7 +216,7 @@ impl Deployment<'_> {
         if let Err(error) = self.write_setback(lease, failed.goal.release.as_ref(), &base, &evidence).await {
             self.warn(error.to_string());
         }
-        match self.put_back(lease, &base, interrupted).await {
+        match self.put_back(lease, &base).await {
             Ok(()) => {
                 self.clear_journal(lease, interrupted).await;
                 let name = base.release.clone().unwrap_or_else(|| "what was there before".into());
@@ -239,12 +232,9 @@ impl Deployment<'_> {
         }
     }
 
-    async fn put_back(&self, lease: &Lease, base: &Revision, interrupted: &[Intent]) -> Outcome<()> {
+    async fn put_back(&self, lease: &Lease, base: &Revision) -> Outcome<()> {
         let prepared = Goal::of_revision(self.site, self.directory, base).await?;
-        // What this run and those before it brought is not part of the base.
-        let mut undo = brought(interrupted);
-        undo.extend(brought(&self.interrupted().await?));
-        let proposal = propose(self.site, prepared, &Wish { undo, blind: true, ..Wish::default() }).await?;
+        let proposal = propose(self.site, prepared, &Wish { blind: true, ..Wish::default() }).await?;
         let Executed { verdict, written } = self.execute(lease, &proposal, Phase::Rollback).await?;
         match verdict {
             Verdict::Done => {
@@ -303,12 +293,6 @@ impl Deployment<'_> {
             seconds: self.recorder.seconds(),
         }
     }
-}
-
-/// What interrupted runs brought and may be taken away again: never what people store something in.
-fn brought(intents: &[Intent]) -> BTreeSet<ObjectId> {
-    let objects = intents.iter().flat_map(|intent| &intent.traces.objects).map(|trace| &trace.id);
-    objects.filter(|id| loss(&id.kind) != Loss::Data).cloned().collect()
 }
 
 /// What is looked at while the plan is carried out: the objects that are waited for.

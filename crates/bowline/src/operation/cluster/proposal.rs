@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::digest::Digest;
 use bowline_core::finding::{Finding, Findings};
+use bowline_core::journal::Traces;
+use bowline_core::kube::comparison::{Loss, loss};
 use bowline_core::kube::object::{Manifest, ObjectId};
 use bowline_core::kube::order::{Ordering, edges, runs_pods};
 use bowline_core::kube::planning::{Action, Assessment, Pace, plan};
@@ -29,8 +31,6 @@ pub struct Wish {
     pub renew: BTreeSet<ObjectId>,
     /// Whether objects of the revisions that are kept are deleted which the goal does not have.
     pub prune: bool,
-    /// Objects that are to go, whatever else: those that a failed run brought.
-    pub undo: BTreeSet<ObjectId>,
     /// Whether nothing is looked at besides the objects themselves: on the way back, what could be found would stop nobody.
     pub blind: bool,
 }
@@ -74,8 +74,8 @@ pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Pr
     }
     let there = |id: &ObjectId| seen.objects.contains_key(id);
     let wanted: BTreeSet<ObjectId> = prepared.goal.ids().cloned().collect();
-    let mut gone: BTreeSet<ObjectId> =
-        wish.undo.iter().filter(|id| there(id) && !wanted.contains(*id)).cloned().collect();
+    let mut gone = brought(&state);
+    gone.retain(|id| there(id) && !wanted.contains(id));
     if wish.prune {
         // What left the manifests earlier, when nobody asked for this, is in an older one.
         let revisions = state.revisions.values();
@@ -118,6 +118,13 @@ pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Pr
     }
     findings.refusals.extend(forbidden.into_values().map(|(_, finding)| finding));
     Ok(Proposal { goal, catalog, state, live: seen.objects, assessments: each, ordering, plan, findings })
+}
+
+/// What runs that did not end brought on top of the newest revision, and may be taken away again: never what people store
+/// something in.
+fn brought(state: &State) -> BTreeSet<ObjectId> {
+    let traces = Traces::of(&state.intents, state.newest().map(|newest| newest.number));
+    traces.objects.into_iter().map(|trace| trace.id).filter(|id| loss(&id.kind) != Loss::Data).collect()
 }
 
 fn unchanged(each: &BTreeMap<ObjectId, Assessment>) -> BTreeSet<ObjectId> {

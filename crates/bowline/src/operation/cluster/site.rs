@@ -16,7 +16,7 @@ use bowline_oci::registry::Client;
 use crate::config::{Config, KubernetesTarget};
 use crate::error::{Failure, FailureKind, Outcome};
 use crate::operation::depot::Depot;
-use crate::operation::host::with_hint;
+use crate::operation::host::{self, with_hint};
 
 /// The registry that the cluster's nodes pull our images from.
 pub struct Registry {
@@ -104,8 +104,7 @@ impl Site {
         unreachable: bool,
         hint: Option<String>,
     ) -> Failure {
-        let kind = if unreachable { FailureKind::Unreachable } else { FailureKind::Failed };
-        with_hint(Failure::new(kind, format!("{doing} {}", self.target.name)).because(error), hint)
+        host::explain(&self.target.name, doing, error, unreachable, hint)
     }
 
     /// What Bowline keeps there.
@@ -145,8 +144,7 @@ impl Site {
 }
 
 fn explain(target: &str, doing: &str, error: &KubeError) -> Failure {
-    let kind = if error.is_unreachable() { FailureKind::Unreachable } else { FailureKind::Failed };
-    with_hint(Failure::new(kind, format!("{doing} {target}")).because(error), error.hint())
+    host::explain(target, doing, error, error.is_unreachable(), error.hint())
 }
 
 /// Reaches a private API through the control plane's machine, by the kubeconfig that is kept there.
