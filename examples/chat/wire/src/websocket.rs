@@ -1,7 +1,7 @@
 //! The WebSocket protocol (RFC 6455), text messages only.
 
 use std::io::{self, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -134,7 +134,8 @@ pub struct Client {
 impl Client {
     /// Opens a WebSocket at `path`.
     pub fn connect(address: &str, path: &str) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(address)?;
+        let found = address.to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
+        let mut stream = TcpStream::connect_timeout(&found, Duration::from_secs(5))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         stream.set_nodelay(true)?;
         let key = STANDARD.encode([7; 16]);
