@@ -57,13 +57,22 @@ impl Cluster {
     ///
     /// `None`, and a loud line, where there is no cluster. See [`crate::skip::skip`] for when this panics instead.
     pub fn reach(hint: &str) -> Option<Self> {
+        Self::reach_with(hint, 1)
+    }
+
+    /// As [`Cluster::reach`], and no other test of this program uses the cluster meanwhile: for what others would feel.
+    pub fn reach_alone(hint: &str) -> Option<Self> {
+        Self::reach_with(hint, AT_ONCE)
+    }
+
+    fn reach_with(hint: &str, turns: u32) -> Option<Self> {
         static ACCESS: OnceLock<Result<Access, String>> = OnceLock::new();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let access = match ACCESS.get_or_init(open) {
             Ok(access) => access,
             Err(why) => return skip(why),
         };
-        let turn = Turn::take();
+        let turn = Turn::take(turns);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("{PREFIX}{hint}-{}-{count}", std::process::id());
         Some(Self { access, namespace, _turn: turn })
@@ -130,6 +139,22 @@ impl Cluster {
         panic!("the namespace {} gets no account", self.namespace);
     }
 
+    /// Whether it is that of `lab/kubernetes`, whose nodes share this machine's files and can be lost. Loud where it is not.
+    pub fn is_lab(&self) -> Option<()> {
+        let printed = String::from_utf8_lossy(&lab(["vars"]).stdout).into_owned();
+        let own = format!("KUBECONFIG={}", self.access.kubeconfig.display());
+        if printed.lines().any(|line| line == own) {
+            return Some(());
+        }
+        skip("the cluster is not that of lab/kubernetes: its nodes cannot be lost")
+    }
+
+    /// Pulls the plug of a node.
+    pub fn lose(&self, node: &str) -> LostNode<'_> {
+        finish(&format!("lab/kubernetes kill {node}"), lab(["kill", node]));
+        LostNode { cluster: self, name: node.to_owned() }
+    }
+
     /// Another way to the API server, without TLS, on which everything is seen and can go wrong.
     pub async fn watched(&self) -> Way {
         Way::open(self.access).await
@@ -187,25 +212,46 @@ impl Access {
     }
 }
 
-/// One of the few that may use the cluster now.
+/// So many of the few that may use the cluster now.
 #[derive(Debug)]
-struct Turn;
+struct Turn(u32);
 
 static TURNS: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
 
 impl Turn {
-    fn take() -> Self {
+    fn take(turns: u32) -> Self {
         let taken = TURNS.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |taken: &mut u32| *taken >= AT_ONCE;
-        *TURNS.1.wait_while(taken, full).unwrap_or_else(PoisonError::into_inner) += 1;
-        Self
+        let full = |taken: &mut u32| *taken + turns > AT_ONCE;
+        *TURNS.1.wait_while(taken, full).unwrap_or_else(PoisonError::into_inner) += turns;
+        Self(turns)
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        *TURNS.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        TURNS.1.notify_one();
+        *TURNS.0.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
+        TURNS.1.notify_all();
+    }
+}
+
+/// A node of the lab whose plug is pulled; dropping this starts it again and waits until it is ready.
+#[derive(Debug)]
+pub struct LostNode<'a> {
+    cluster: &'a Cluster,
+    name: String,
+}
+
+impl LostNode<'_> {
+    fn bring_back(&self) {
+        lab(["start", &self.name]);
+        let node = format!("node/{}", self.name);
+        self.cluster.try_kubectl(["wait", &node, "--for=condition=Ready", "--timeout=60s"]);
+    }
+}
+
+impl Drop for LostNode<'_> {
+    fn drop(&mut self) {
+        self.bring_back();
     }
 }
 

@@ -49,7 +49,11 @@ const KINDS: &str = "configmaps,services,deployments,statefulsets,jobs,horizonta
 impl Harbour {
     /// Reaches the cluster and writes version 1 of the project; nothing is pushed or deployed yet.
     pub(crate) fn open(hint: &str) -> Option<Self> {
-        let cluster = Cluster::reach(hint)?;
+        Self::of(Cluster::reach(hint)?)
+    }
+
+    /// The same in a cluster that the test has for itself.
+    pub(crate) fn of(cluster: Cluster) -> Option<Self> {
         cluster.registry()?;
         let origin = Origin::new();
         let work = origin.clone_full();

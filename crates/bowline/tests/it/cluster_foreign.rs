@@ -100,6 +100,8 @@ fn runs_as_it_is(hint: &str, manifests: &str, stands: &[Stand], workloads: usize
     let (before, pods) = (harbour.resource_versions(), harbour.pods());
     let plan = harbour.run(&["plan", "cluster"]).exits(0);
     assert!(plan.out.contains("nothing to do"), "{plan}");
+    let diff = harbour.run(&["diff", "cluster", "--json"]).exits(0).summary();
+    assert_eq!(diff["drift"], serde_json::json!([]), "{diff}");
     harbour.run(&["deploy", "cluster"]).exits(0);
     assert_eq!((harbour.resource_versions(), harbour.pods()), (before, pods));
     assert_eq!(harbour.work.git(["status", "--short"]), "", "their files are as they were");

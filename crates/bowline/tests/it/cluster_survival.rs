@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use bowline_testkit::cluster::Way;
+
 use crate::cluster::{Harbour, SERVICES, tag_of};
-use crate::scene::finish;
+use crate::scene::{finish, spawn};
 use crate::survival::Dice;
 
 /// How many moments of one `ship` are tried.
-const MOMENTS: u32 = 8;
+const MOMENTS: u32 = 5;
 
 /// Writes version `number` of everything, with an object that only this version has.
 fn write_version(harbour: &Harbour, number: u32) {
@@ -79,6 +81,55 @@ fn a_ship_to_a_cluster_killed_at_any_moment_is_finished_or_undone_by_the_next_co
     eprintln!("{MOMENTS} moments of {whole:.1?} in {:.0?}", begin.elapsed());
 }
 
+/// How many writes to the cluster have been asked for so far, those that only keep the lock apart.
+fn writes(way: &Way) -> usize {
+    let seen = way.proxy.requests();
+    let is_write = |method: &str, path: &str| {
+        method != "GET" && !path.contains("dryRun") && !path.contains("selfsubject")
+    };
+    seen.iter().filter(|request| is_write(&request.method, &request.path)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_killed_at_any_of_its_writes_is_finished_by_the_next() {
+    let Some(harbour) = Harbour::open("step") else { return };
+    let way = harbour.cluster.watched().await;
+    write_version(&harbour, 1);
+    harbour.run(&["ship", "cluster"]).exits(0);
+    let deploy = || {
+        let mut command = harbour.command(&["deploy", "cluster", "--prune"]);
+        command.env("KUBECONFIG", way.kubeconfig());
+        spawn(command)
+    };
+    let mut number = 1;
+    let mut release = || {
+        number += 1;
+        write_version(&harbour, number);
+        harbour.run(&["release"]).exits(0);
+        number
+    };
+    release();
+    let before = writes(&way);
+    finish(deploy()).exits(0);
+    let all = writes(&way) - before;
+    assert!(all >= 8, "lock, journal, four objects, a deletion, revision: {all}");
+    for moment in 1..=all {
+        let wanted = release();
+        let before = writes(&way);
+        let mut running = deploy();
+        while writes(&way) < before + moment && running.child.try_wait().unwrap().is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        running.child.kill().unwrap();
+        let killed = finish(running);
+        let next = harbour.run(&["deploy", "cluster", "--prune"]);
+        let context = format!("killed at write {moment} of {all}: {killed}\n{next}");
+        assert_eq!(next.code, Some(0), "{context}");
+        assert_eq!(is_whole(&harbour, &context), wanted);
+    }
+    eprintln!("killed at each of {all} writes");
+}
+
 #[test]
 fn a_way_back_on_a_cluster_that_is_killed_is_finished_by_the_next_command() {
     let Some(harbour) = Harbour::open("undo") else { return };
@@ -115,7 +166,7 @@ async fn a_run_that_slept_beyond_its_lease_writes_nothing_more_to_the_cluster() 
     harbour.run(&["release"]).exits(0);
     let mut command = harbour.command(&["deploy", "cluster"]);
     command.env("KUBECONFIG", way.kubeconfig());
-    let mut paused = crate::scene::spawn(command);
+    let mut paused = spawn(command);
     paused.wait_for("web starting");
     paused.signal("-STOP");
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;

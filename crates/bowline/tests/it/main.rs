@@ -6,6 +6,7 @@ mod build;
 mod cli;
 mod cluster;
 mod cluster_change;
+mod cluster_chat;
 mod cluster_failure;
 mod cluster_far;
 mod cluster_foreign;

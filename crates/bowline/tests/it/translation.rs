@@ -8,6 +8,7 @@ use std::process::Command;
 use bowline::config::{Config, Target};
 use bowline_core::kube::manifest::read;
 use bowline_testkit::cluster::Cluster;
+use bowline_testkit::fixture;
 use bowline_testkit::skip::skip;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -99,9 +100,7 @@ fn chat() -> Option<Checkout> {
 }
 
 fn voting(file: &str) -> Option<Checkout> {
-    let Ok(text) = fs::read_to_string(Path::new("/work/shared/fixtures/voting-app").join(file)) else {
-        return skip("the voting app's files are not on this machine");
-    };
+    let text = fs::read_to_string(fixture::foreign("voting-app")?.join(file)).unwrap();
     let toml = format!("[project]\nname = \"vote\"\n[targets.box]\ncompose = {file:?}\n");
     Checkout::new(&[("bowline.toml", &toml), (file, &text)])
 }
