@@ -79,19 +79,31 @@ enum StepState {
 
 #[derive(Debug, Clone)]
 struct Node {
+    id: StepId,
     subject: String,
-    after: BTreeSet<StepId>,
     gate: Option<Gate>,
     state: StepState,
     reported: Option<Health>,
+    /// How many steps it still waits for.
+    before: usize,
+    /// Those that wait for it.
+    then: Vec<usize>,
 }
 
 /// One execution of one plan.
+///
+/// Thousands of objects are judged over and over while they get ready: what an input costs does not depend on how many
+/// steps the plan has.
 #[derive(Debug, Clone)]
 pub struct Rollout {
-    nodes: BTreeMap<StepId, Node>,
-    /// The plan's order, in which commands are given.
-    order: Vec<StepId>,
+    /// In the plan's order, in which commands are given.
+    nodes: Vec<Node>,
+    places: BTreeMap<StepId, usize>,
+    subjects: BTreeMap<String, Vec<usize>>,
+    /// Steps that wait for nothing any more and have not begun.
+    ready: BTreeSet<usize>,
+    running: usize,
+    done: usize,
     ending: Option<Verdict>,
     finished: bool,
 }
@@ -99,25 +111,39 @@ pub struct Rollout {
 impl Rollout {
     /// A rollout of this plan that has not begun.
     pub fn new<A>(plan: &Plan<A>) -> Self {
-        let node = |step: &crate::plan::Step<A>| Node {
-            subject: step.subject.clone(),
-            after: step.after.clone(),
-            gate: step.gate.clone(),
-            state: StepState::Waiting,
-            reported: None,
-        };
-        Self {
-            nodes: plan.steps.iter().map(|step| (step.id.clone(), node(step))).collect(),
-            order: plan.steps.iter().map(|step| step.id.clone()).collect(),
-            ending: None,
-            finished: false,
+        let places: BTreeMap<StepId, usize> =
+            plan.steps.iter().enumerate().map(|(place, step)| (step.id.clone(), place)).collect();
+        let mut nodes: Vec<Node> = plan
+            .steps
+            .iter()
+            .map(|step| Node {
+                id: step.id.clone(),
+                subject: step.subject.clone(),
+                gate: step.gate.clone(),
+                state: StepState::Waiting,
+                reported: None,
+                before: step.after.len(),
+                then: Vec::new(),
+            })
+            .collect();
+        let mut subjects: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (place, step) in plan.steps.iter().enumerate() {
+            subjects.entry(step.subject.clone()).or_default().push(place);
+            for before in step.after.iter().filter_map(|id| places.get(id)) {
+                if let Some(node) = nodes.get_mut(*before) {
+                    node.then.push(place);
+                }
+            }
         }
+        let free = nodes.iter().enumerate().filter(|(_, node)| node.before == 0);
+        let ready = free.map(|(place, _)| place).collect();
+        Self { nodes, places, subjects, ready, running: 0, done: 0, ending: None, finished: false }
     }
 
     /// The services whose health is waited for or guarded now: whoever drives the rollout should look at them.
     pub fn watched(&self) -> BTreeSet<&str> {
         self.nodes
-            .values()
+            .iter()
             .filter(|node| node.gate.is_some() && matches!(node.state, StepState::Gated(_) | StepState::Done))
             .map(|node| node.subject.as_str())
             .collect()
@@ -160,16 +186,38 @@ impl Rollout {
     }
 
     fn finish_step(&mut self, id: &StepId, now: Duration) {
-        if let Some(node) = self.nodes.get_mut(id) {
-            node.state = if node.gate.is_some() { StepState::Gated(now) } else { StepState::Done };
-        }
+        let Some(place) = self.places.get(id).copied() else { return };
+        let gated = self.nodes.get(place).is_some_and(|node| node.gate.is_some());
+        self.enter(place, if gated { StepState::Gated(now) } else { StepState::Done });
     }
 
     fn fail_step(&mut self, id: &StepId, cause: Cause) {
-        let Some(node) = self.nodes.get_mut(id) else { return };
-        node.state = StepState::Failed;
-        let subject = node.subject.clone();
+        let Some(place) = self.places.get(id).copied() else { return };
+        self.enter(place, StepState::Failed);
+        let subject = self.nodes.get(place).map(|node| node.subject.clone()).unwrap_or_default();
         self.end(Verdict::Failed(Evidence { subject, cause }));
+    }
+
+    /// A step passes into another state.
+    fn enter(&mut self, place: usize, state: StepState) {
+        let Some(node) = self.nodes.get_mut(place) else { return };
+        let before = std::mem::replace(&mut node.state, state);
+        let (was, is) = (before == StepState::Done, node.state == StepState::Done);
+        self.running -= usize::from(before == StepState::Running);
+        self.running += usize::from(node.state == StepState::Running);
+        self.done -= usize::from(was);
+        self.done += usize::from(is);
+        // Only a failure ends what is done, and after it nothing begins: who waited need not wait again.
+        if is && !was {
+            for next in node.then.clone() {
+                if let Some(node) = self.nodes.get_mut(next) {
+                    node.before -= 1;
+                    if node.before == 0 {
+                        self.ready.insert(next);
+                    }
+                }
+            }
+        }
     }
 
     fn take_health(
@@ -180,21 +228,24 @@ impl Rollout {
         judge: impl Fn(&Gate, Duration) -> Health,
     ) {
         let mut failed = None;
-        for node in self.nodes.values_mut().filter(|node| node.subject == service) {
+        for place in self.subjects.get(service).cloned().unwrap_or_default() {
+            let Some(node) = self.nodes.get(place) else { continue };
             let (Some(gate), Some(since)) = (&node.gate, gated_since(&node.state, now)) else { continue };
             let health = judge(gate, now.saturating_sub(since));
             let was_up = node.state == StepState::Done;
             match &health {
-                Health::Ready(_) => node.state = StepState::Done,
+                Health::Ready(_) => self.enter(place, StepState::Done),
                 Health::Failed(cause) => {
-                    node.state = StepState::Failed;
+                    self.enter(place, StepState::Failed);
                     failed = Some(cause.clone());
                 }
                 // A health check that wavers after it has passed once is no reason to take a release back.
                 Health::Starting(_) | Health::Absent if was_up => continue,
                 Health::Starting(_) | Health::Absent => {}
             }
-            if node.reported.as_ref() != Some(&health) {
+            if let Some(node) = self.nodes.get_mut(place)
+                && node.reported.as_ref() != Some(&health)
+            {
                 node.reported = Some(health.clone());
                 commands.push(Command::Report { service: service.to_owned(), health });
             }
@@ -207,7 +258,7 @@ impl Rollout {
     /// A service of which nothing is seen any more (the engine hangs) must not be waited for without end.
     fn check_overdue(&mut self, now: Duration, commands: &mut Vec<Command>) {
         const GRACE: Duration = Duration::from_secs(15);
-        let overdue = self.nodes.values().find_map(|node| match (&node.state, &node.gate) {
+        let overdue = self.nodes.iter().find_map(|node| match (&node.state, &node.gate) {
             (StepState::Gated(since), Some(gate)) if now > *since + gate.start + GRACE => {
                 Some((node.subject.clone(), gate.start))
             }
@@ -224,28 +275,17 @@ impl Rollout {
     }
 
     fn start_ready(&mut self) -> Vec<Command> {
-        let done: BTreeSet<StepId> = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.state == StepState::Done)
-            .map(|(id, _)| id.clone())
-            .collect();
         let mut commands = Vec::new();
-        for id in &self.order {
-            if let Some(node) = self.nodes.get_mut(id)
-                && node.state == StepState::Waiting
-                && node.after.is_subset(&done)
-            {
-                node.state = StepState::Running;
-                commands.push(Command::Execute(id.clone()));
-            }
+        while let Some(place) = self.ready.pop_first() {
+            self.enter(place, StepState::Running);
+            commands.extend(self.nodes.get(place).map(|node| Command::Execute(node.id.clone())));
         }
         commands
     }
 
     fn conclude(&mut self) -> Option<Command> {
-        let running = self.nodes.values().any(|node| node.state == StepState::Running);
-        let done = self.nodes.values().all(|node| node.state == StepState::Done);
+        let running = self.running > 0;
+        let done = self.done == self.nodes.len();
         let verdict = match &self.ending {
             // A lost lease does not wait: what runs belongs to somebody else's responsibility now.
             Some(Verdict::LeaseLost(why)) => Verdict::LeaseLost(why.clone()),

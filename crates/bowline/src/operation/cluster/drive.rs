@@ -26,10 +26,15 @@ use crate::ui::cluster::describe;
 
 /// How often what is waited for is judged again although nothing was seen to change: time itself counts, too.
 const LOOK: Duration = Duration::from_millis(500);
+/// How much longer than a look takes is waited until the next one, however much happens meanwhile.
+const REST: u32 = 4;
 /// How often a workload that is not ready yet is told of.
 const TELL: Duration = Duration::from_secs(3);
 /// How many lines of a container that died are kept.
 const LINES: u32 = 20;
+
+/// With what a kubelet answers instead of the log of a container that was removed already.
+const NO_LOG: &str = "unable to retrieve container logs for ";
 
 /// How patient a rollout is, and what time it is there.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +93,9 @@ struct Driver<'r> {
     /// What containers wrote last before they died, by pod, container and how often it had died.
     logs: BTreeMap<(String, String), (u64, Vec<String>)>,
     pending: Vec<Input>,
+    /// When all was judged last, and how long it need not be judged again.
     looked: Instant,
+    rest: Duration,
     /// When each subject was last told of.
     told_of: BTreeMap<String, Instant>,
     /// Pods that were deleted because their StatefulSet waited for them in vain.
@@ -124,6 +131,7 @@ impl<'r> Driver<'r> {
             logs: BTreeMap::new(),
             pending: Vec::new(),
             looked: Instant::now(),
+            rest: Duration::ZERO,
             told_of: BTreeMap::new(),
             freed: BTreeSet::new(),
             warned: BTreeSet::new(),
@@ -181,12 +189,13 @@ impl<'r> Driver<'r> {
             if let Some(input) = self.pending.pop() {
                 return input;
             }
-            let pause = LOOK.saturating_sub(self.looked.elapsed());
+            let since = self.looked.elapsed();
+            let (rest, pause) = (self.rest.saturating_sub(since), LOOK.saturating_sub(since));
             tokio::select! {
                 biased;
                 () = cancel.asked() => return Input::Cancelled,
                 Some((id, outcome)) = self.told.recv() => return self.take_outcome(id, outcome),
-                () = self.watch.changed() => self.look().await,
+                () = async { tokio::time::sleep(rest).await; self.watch.changed().await } => self.look().await,
                 () = tokio::time::sleep(pause) => {
                     self.look().await;
                     self.pending.insert(0, Input::Tick);
@@ -214,7 +223,7 @@ impl<'r> Driver<'r> {
 
     /// Judges all that is waited for.
     async fn look(&mut self) {
-        self.looked = Instant::now();
+        let began = Instant::now();
         let watched: Vec<String> = self.rollout.watched().into_iter().map(str::to_owned).collect();
         let nodes = self.watch.seen(&Kind::new("", "Node"), None);
         let classes = self.watch.seen(&Kind::new("storage.k8s.io", "StorageClass"), None);
@@ -229,6 +238,8 @@ impl<'r> Driver<'r> {
             }
             self.pending.push(Input::Judged(subject, health, suffers));
         }
+        self.looked = Instant::now();
+        self.rest = began.elapsed() * REST;
     }
 
     /// A process that died may yet come up, after ever longer pauses: whoever waits is told what it wrote, once.
@@ -325,8 +336,10 @@ impl<'r> Driver<'r> {
             }
         });
         for (death, read) in futures_util::future::join_all(reads).await {
-            // A log that is not there yet is asked for at the next look.
-            if let Ok(lines) = read {
+            // A log that is not there yet is asked for at the next look. One that is gone is told of in its place.
+            if let Ok(lines) = read
+                && !lines.first().is_some_and(|line| line.starts_with(NO_LOG))
+            {
                 self.logs.insert((death.pod.clone(), death.container.clone()), (death.count, lines));
             }
         }
