@@ -135,6 +135,13 @@ impl Ui {
         bar
     }
 
+    /// A row of a table: what something that is waited for is at, and for how long.
+    fn row(&self, label: &str) -> ProgressBar {
+        let row = self.bar(label, ProgressBar::new_spinner(), "  {prefix:<16} {elapsed:>4} {wide_msg}");
+        row.enable_steady_tick(Duration::from_secs(1));
+        row
+    }
+
     fn bar(&self, label: &str, bar: ProgressBar, template: &str) -> ProgressBar {
         let bar = self.bars.add(bar);
         if let Ok(style) = ProgressStyle::with_template(template) {

@@ -23,9 +23,16 @@ pub fn show(ui: &Ui, event: &Event) {
             ui.done(fold(&format!("{phase:<9}{took:>8}  {}", printable(note)), room(2), 21));
         }
         EventKind::Health { service, state, reason } => {
-            let line = format!("  {:<16} {state:<9} {}", printable(service), printable(reason));
-            ui.phase.mention(line.trim_start().to_owned());
-            if ui.phase.is_news(&line) {
+            let (service, reason) = (printable(service), printable(reason));
+            let passing = matches!(state.as_str(), "starting" | "absent");
+            if passing {
+                ui.phase.wait_for(ui, &service, format!("{state} {reason}"));
+            } else {
+                ui.phase.let_go(&service);
+            }
+            // What passes is seen in the table, where there is one.
+            let line = format!("  {service:<16} {state:<9} {reason}");
+            if !(passing && ui.live) && ui.phase.is_news(&line) {
                 ui.say(fold(&line, room(0), 29));
             }
         }

@@ -1,12 +1,15 @@
-//! What is going on right now, on the last line of the terminal, and what was said of it already.
+//! What is going on right now, on the last lines of the terminal, and what was said of it already.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bowline_core::event::Phase;
 use indicatif::ProgressBar;
 
 use super::Ui;
+
+/// How many services that are waited for have a row.
+const ROWS: usize = 12;
 
 /// The phase that runs.
 #[derive(Default)]
@@ -17,6 +20,8 @@ pub struct Watched {
 #[derive(Default)]
 struct Now {
     bar: Option<ProgressBar>,
+    /// The services that are waited for, each with the row that says what they are at, where there is room for it.
+    waiting: BTreeMap<String, Option<ProgressBar>>,
     said: BTreeSet<String>,
 }
 
@@ -29,14 +34,30 @@ impl Watched {
         };
         let mut now = self.lock();
         clear(&mut now);
-        *now = Now { bar, said: BTreeSet::new() };
+        *now = Now { bar, ..Now::default() };
     }
 
-    /// What it waits for.
-    pub(super) fn mention(&self, text: String) {
-        if let Some(bar) = &self.lock().bar {
-            bar.set_message(text);
+    /// A service is waited for, and this is what it is at. Where a person watches it has a row for that long.
+    pub(super) fn wait_for(&self, ui: &Ui, service: &str, text: String) {
+        let mut now = self.lock();
+        let shown = now.waiting.values().flatten().count();
+        let row = now
+            .waiting
+            .entry(service.to_owned())
+            .or_insert_with(|| (ui.live && shown < ROWS).then(|| ui.row(service)));
+        if let Some(row) = row {
+            row.set_message(text);
         }
+        mention_others(&now);
+    }
+
+    /// A service is not waited for any more.
+    pub(super) fn let_go(&self, service: &str) {
+        let mut now = self.lock();
+        if let Some(Some(row)) = now.waiting.remove(service) {
+            row.finish_and_clear();
+        }
+        mention_others(&now);
     }
 
     /// Whether this is said for the first time in the phase: a service that dies again and again says little new.
@@ -54,7 +75,17 @@ impl Watched {
     }
 }
 
+fn mention_others(now: &Now) {
+    let hidden = now.waiting.values().filter(|row| row.is_none()).count();
+    if let Some(bar) = &now.bar {
+        bar.set_message(if hidden == 0 { String::new() } else { format!("and {hidden} more") });
+    }
+}
+
 fn clear(now: &mut Now) {
+    for row in std::mem::take(&mut now.waiting).into_values().flatten() {
+        row.finish_and_clear();
+    }
     if let Some(bar) = now.bar.take() {
         bar.finish_and_clear();
     }
