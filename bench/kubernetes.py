@@ -285,7 +285,7 @@ def measure_failures(place, report, cluster, program):
     written = sum(1 for key, version in cluster.versions(own).items() if before.get(key) != version)
     wrong = int(refused.returncode != 2) + written
     report.add("kubernetes", "writes for an image that is not there", "objects", [wrong], below=1)
-    tag = project.release(workload("app", 1, {"EXIT_AFTER": "0.2", "EXIT_CODE": "3"}), "[minor] a crash loop")
+    tag = project.release(workload("app", 1, {"EXIT_AFTER": "0", "EXIT_CODE": "3"}), "[minor] a crash loop")
     command = [project.place.bowline, "-C", project.repository.path, "--json", "deploy", "cluster", tag]
     begin = time.monotonic()
     process = subprocess.Popen([str(word) for word in command], env=project.environment, stdout=subprocess.PIPE,

@@ -125,45 +125,31 @@ impl Documents {
         Ok(())
     }
 
-    /// Keeps a spec, for the revision that will be deployed with it.
+    /// Keeps the spec and the manifests of a revision, these by their digest, before anything is applied and before it is
+    /// committed.
     ///
     /// # Errors
-    /// [`DocumentError::TooLarge`] when it does not fit into a document.
-    pub async fn keep_spec(&self, authority: &Authority, spec: &Spec) -> Result<(), StateError> {
-        authority.check()?;
-        self.create(Kind::Spec, &spec.digest().hex(), spec).await?;
-        Ok(())
-    }
-
-    /// Keeps manifests as they are about to be applied.
-    ///
-    /// # Errors
-    /// [`DocumentError::TooLarge`] when they do not fit into a document.
-    pub async fn keep_manifests(
+    /// [`DocumentError::TooLarge`] when one does not fit into a document.
+    pub async fn keep(
         &self,
         authority: &Authority,
-        manifests: &Manifests,
+        spec: &Spec,
+        (manifests, digest): (&Manifests, Digest),
     ) -> Result<(), StateError> {
         authority.check()?;
-        self.create(Kind::Manifests, &manifests.digest().hex(), manifests).await?;
+        let (spec_key, manifests_key) = (spec.digest().hex(), digest.hex());
+        tokio::try_join!(
+            self.create(Kind::Spec, &spec_key, spec),
+            self.create(Kind::Manifests, &manifests_key, manifests),
+        )?;
         Ok(())
     }
 
-    /// Writes down what the target was brought to, with the spec and the manifests beside it: they come first.
+    /// Writes down what the target was brought to. Its spec and its manifests are kept already.
     ///
     /// # Errors
     /// [`StateError::Conflict`] when somebody else's revision has the number.
-    pub async fn commit(
-        &self,
-        authority: &Authority,
-        revision: &Revision,
-        spec: &Spec,
-        manifests: &Manifests,
-    ) -> Result<(), StateError> {
-        authority.check()?;
-        self.create(Kind::Spec, &revision.spec.hex(), spec).await?;
-        authority.check()?;
-        self.create(Kind::Manifests, &revision.manifests.hex(), manifests).await?;
+    pub async fn commit(&self, authority: &Authority, revision: &Revision) -> Result<(), StateError> {
         authority.check()?;
         match self.create(Kind::Revision, &revision.number.to_string(), revision).await? {
             // This is a run's second try.
@@ -191,10 +177,16 @@ impl Documents {
 
     /// Forgets all but the `keep` newest revisions (the newest always stays), as [`Documents::forget`] does. Gives the
     /// numbers of those forgotten.
-    pub async fn prune(&self, authority: &Authority, keep: u32) -> Result<Vec<u64>, StateError> {
-        let state = self.state().await?;
+    ///
+    /// `state` is all that is there: nobody else changes it while the lock is held.
+    pub async fn prune(
+        &self,
+        authority: &Authority,
+        state: &State,
+        keep: u32,
+    ) -> Result<Vec<u64>, StateError> {
         let numbers = outdated(&state.revisions, keep);
-        self.forget_from(authority, &state, &numbers).await?;
+        self.forget_from(authority, state, &numbers).await?;
         Ok(numbers)
     }
 

@@ -1,5 +1,6 @@
 //! What of an object is as it was left, and what would change.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use base64::Engine as _;
@@ -43,7 +44,7 @@ pub enum Verdict {
 /// What to remember of an object that was just applied. `live` is what the cluster answered (see [`mask`]), `yielded`
 /// the fields that were left to others.
 pub fn remember(desired: &Value, live: &Value, yielded: &[String]) -> Remembered {
-    let projected = project(&without(desired, yielded), live);
+    let projected = project(&wanted(desired, yielded), live);
     Remembered {
         desired: Digest::of_json(desired),
         live: Digest::of_json(&projected),
@@ -58,7 +59,7 @@ pub fn unchanged(desired: &Value, live: Option<&Value>, remembered: Option<&Reme
     if remembered.desired != Digest::of_json(desired) {
         return Verdict::Edited;
     }
-    match Digest::of_json(&project(&without(desired, &remembered.yielded), live)) == remembered.live {
+    match Digest::of_json(&project(&wanted(desired, &remembered.yielded), live)) == remembered.live {
         true => Verdict::Unchanged,
         false => Verdict::Drifted,
     }
@@ -68,20 +69,29 @@ pub fn unchanged(desired: &Value, live: Option<&Value>, remembered: Option<&Reme
 /// may have left more of them than this manifest has. Only comparable with an earlier projection
 /// for the same manifest: what the cluster fills in or rewrites (`0.5` as `500m`) is in both.
 pub fn project(desired: &Value, live: &Value) -> Value {
-    let (mut desired, mut live) = (desired.clone(), live.clone());
-    mask(&mut desired);
-    mask(&mut live);
-    // A manifest that was once copied from a cluster may have a status: it is not applied.
-    if let Some(map) = desired.as_object_mut() {
-        map.shift_remove("status");
-    }
+    let (desired, live) = (masked(desired), masked(live));
     let mut projected = project_field(&desired, &live);
     if let Some(map) = projected.as_object_mut() {
+        // A manifest that was once copied from a cluster may have a status: it is not applied.
+        map.shift_remove("status");
         let uid = live.pointer("/metadata/uid").cloned();
         map.extend(uid.map(|uid| ("uid".to_owned(), uid)));
         map.extend(owned(&live).map(|fields| ("owned".to_owned(), fields.clone())));
     }
     projected
+}
+
+/// The manifest without fields that are left to others.
+fn wanted<'d>(desired: &'d Value, yielded: &[String]) -> Cow<'d, Value> {
+    if yielded.is_empty() { Cow::Borrowed(desired) } else { Cow::Owned(without(desired, yielded)) }
+}
+
+fn masked(object: &Value) -> Cow<'_, Value> {
+    let mut object = Cow::Borrowed(object);
+    if is_secret(&object) {
+        mask(object.to_mut());
+    }
+    object
 }
 
 fn project_field(desired: &Value, live: &Value) -> Value {

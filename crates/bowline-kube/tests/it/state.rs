@@ -83,17 +83,19 @@ async fn journal_and_revisions_are_kept_and_forgotten() {
     documents.end(authority, &run()).await.unwrap();
     for (number, text) in [(1, "a"), (2, "b"), (3, "b")] {
         let (spec, manifests) = (spec(text), manifests(text));
-        documents.commit(authority, &revision(number, &spec, &manifests), &spec, &manifests).await.unwrap();
+        documents.keep(authority, &spec, (&manifests, manifests.digest())).await.unwrap();
+        documents.commit(authority, &revision(number, &spec, &manifests)).await.unwrap();
     }
     let (b, c) = ((spec("b"), manifests("b")), (spec("c"), manifests("c")));
-    documents.commit(authority, &revision(3, &b.0, &b.1), &b.0, &b.1).await.unwrap();
-    let conflict = documents.commit(authority, &revision(3, &c.0, &c.1), &c.0, &c.1).await;
+    documents.commit(authority, &revision(3, &b.0, &b.1)).await.unwrap();
+    documents.keep(authority, &c.0, (&c.1, c.1.digest())).await.unwrap();
+    let conflict = documents.commit(authority, &revision(3, &c.0, &c.1)).await;
     assert!(matches!(conflict, Err(StateError::Conflict { number: 3, .. })));
     let state = documents.state().await.unwrap();
     assert_eq!(state.newest(), Some(&revision(3, &b.0, &b.1)));
     assert_eq!((state.revisions.len(), state.intents.len(), state.setbacks.len()), (3, 0, 1));
     assert!(state.unreadable.is_empty(), "{:?}", state.unreadable);
-    assert_eq!(documents.prune(authority, 2).await.unwrap(), [1]);
+    assert_eq!(documents.prune(authority, &documents.state().await.unwrap(), 2).await.unwrap(), [1]);
     let state = documents.state().await.unwrap();
     assert_eq!((state.revisions.len(), state.setbacks.len()), (2, 0));
     assert_eq!(documents.spec(&b.0.digest()).await.unwrap(), Some(b.0));
@@ -153,8 +155,9 @@ async fn a_revision_of_three_megabytes_survives_and_one_that_is_damaged_is_told_
     let (spec, manifests) = (spec(&noise(3 << 20)), manifests(&noise(3 << 20)));
     let large = Revision { inventory: (0..20_000).map(entry).collect(), ..revision(4, &spec, &manifests) };
     assert!(serde_json::to_vec(&large).unwrap().len() > 3 << 20);
-    documents.commit(lease.authority(), &large, &spec, &manifests).await.unwrap();
-    documents.commit(lease.authority(), &revision(5, &spec, &manifests), &spec, &manifests).await.unwrap();
+    documents.keep(lease.authority(), &spec, (&manifests, manifests.digest())).await.unwrap();
+    documents.commit(lease.authority(), &large).await.unwrap();
+    documents.commit(lease.authority(), &revision(5, &spec, &manifests)).await.unwrap();
     let state = documents.state().await.unwrap();
     assert_eq!(state.revisions.get(&4), Some(&large));
     assert_eq!(documents.spec(&large.spec).await.unwrap(), Some(spec));

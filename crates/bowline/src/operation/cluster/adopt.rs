@@ -140,7 +140,11 @@ async fn record(
         inventory: entries.into_iter().collect(),
         milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     };
-    site.documents.commit(lease.authority(), &revision, spec, &manifests).await.map_err(|error| {
+    let written = async {
+        site.documents.keep(lease.authority(), spec, (&manifests, revision.manifests)).await?;
+        site.documents.commit(lease.authority(), &revision).await
+    };
+    written.await.map_err(|error| {
         site.explain_any("recording what runs on", &error, error.is_unreachable(), error.hint())
     })
 }
@@ -182,7 +186,7 @@ async fn tell(
         notes: Vec::new(),
     };
     let prepared = Prepared { goal, catalog };
-    let Assessments { each, findings, forbidden } =
+    let Assessments { each, findings, forbidden, .. } =
         assess(site, &prepared, live, None, &BTreeSet::new()).await?;
     let told = findings.refusals.iter().chain(forbidden.values().map(|(_, finding)| finding));
     let refused: BTreeMap<&str, &str> =

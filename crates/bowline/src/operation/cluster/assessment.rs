@@ -24,6 +24,8 @@ use crate::error::Outcome;
 pub(super) struct Assessments {
     /// What each means; objects that are refused are missing.
     pub(super) each: BTreeMap<ObjectId, Assessment>,
+    /// What was known without asking.
+    pub(super) verdicts: BTreeMap<ObjectId, Verdict>,
     /// What the server refuses, and what it warns of.
     pub(super) findings: Findings,
     /// Objects that the caller may not write, with what that would have been.
@@ -66,9 +68,12 @@ pub(super) async fn assess(
         renew,
         logins: &prepared.goal.logins,
     };
-    let answers = try_join_all(manifests.iter().map(|manifest| question.ask(manifest))).await;
+    let verdicts: Vec<Verdict> = manifests.iter().map(|manifest| question.compare(manifest)).collect();
+    let asked = manifests.iter().zip(&verdicts).map(|(manifest, known)| question.ask(manifest, *known));
+    let answers = try_join_all(asked).await;
     let answers = answers.map_err(|error| site.explain("trying out the objects on", &error))?;
-    let mut all = Assessments::default();
+    let ids = manifests.iter().map(|manifest| manifest.id.clone());
+    let mut all = Assessments { verdicts: ids.zip(verdicts).collect(), ..Assessments::default() };
     for (manifest, answer) in manifests.iter().zip(answers) {
         match answer.outcome {
             Ok(assessment) => {
@@ -126,7 +131,13 @@ fn refused(text: impl Into<String>, remedy: impl Into<String>) -> Result<Assessm
 }
 
 impl Question<'_> {
-    async fn ask(&self, manifest: &Manifest) -> Result<Reply, KubeError> {
+    fn compare(&self, manifest: &Manifest) -> Verdict {
+        let entry = self.inventory.and_then(|inventory| inventory.get(&manifest.id));
+        let remembered = entry.and_then(|entry| entry.remembered.as_ref());
+        unchanged(&manifest.value, self.live.get(&manifest.id), remembered)
+    }
+
+    async fn ask(&self, manifest: &Manifest, known: Verdict) -> Result<Reply, KubeError> {
         let version = GroupVersion::new(&manifest.id.kind.group, &manifest.version);
         let kind = &manifest.id.kind;
         let Some(resource) = self.catalog.resource(&version, &kind.kind) else {
@@ -138,8 +149,6 @@ impl Question<'_> {
             return Ok(refused(text, remedy).into());
         };
         let live = self.live.get(&manifest.id);
-        let entry = self.inventory.and_then(|inventory| inventory.get(&manifest.id));
-        let known = unchanged(&manifest.value, live, entry.and_then(|entry| entry.remembered.as_ref()));
         let fresh = self.logins.contains_key(&manifest.id) && is_fresh(&manifest.value, live);
         if known == Verdict::Unchanged || fresh {
             return Ok(Ok(Assessment::Unchanged).into());

@@ -105,7 +105,7 @@ impl Deployment<'_> {
             let note = summarise(&proposal.plan);
             Ok((proposal, PhaseResult { bytes: 0, note }))
         };
-        let proposal = self.recorder.phase(Phase::Plan, propose).await?;
+        let mut proposal = self.recorder.phase(Phase::Plan, propose).await?;
         let found = crate::ui::plan::render_findings(&proposal.findings.warnings);
         for warning in notes.into_iter().chain(found) {
             self.warn(warning);
@@ -113,29 +113,29 @@ impl Deployment<'_> {
         if let Some(refusal) = crate::ui::plan::refuse(target, &proposal.findings) {
             return Err(refusal);
         }
-        let interrupted = proposal.state.intents.as_slice();
-        for intent in interrupted {
+        for intent in &proposal.state.intents {
             self.warn(format!("a run of {} by {} did not end; this one takes over", intent.verb, intent.by));
         }
         let base = proposal.state.newest().cloned();
-        let settled = base.as_ref().is_some_and(|base| {
-            base.release == proposal.goal.release && base.manifests == proposal.goal.kept().digest()
-        });
-        if proposal.plan.is_empty() && settled && interrupted.is_empty() {
+        let settled = base
+            .as_ref()
+            .is_some_and(|base| base.release == proposal.goal.release && base.manifests == proposal.kept.1);
+        if proposal.plan.is_empty() && settled && proposal.state.intents.is_empty() {
             return Ok(self.summary(&proposal, true));
         }
         // Kept before anything is touched: what does not fit must not be found out when all is done.
-        let documents = &self.site.documents;
-        self.noted(documents.keep_spec(lease.authority(), &proposal.goal.spec).await)?;
-        self.noted(documents.keep_manifests(lease.authority(), &proposal.goal.kept()).await)?;
+        self.keep(lease, &proposal).await?;
         self.write_intent(lease, &proposal).await?;
         let Executed { verdict, written } = self.execute(lease, &proposal, Phase::Rollout).await?;
         let evidence = match verdict {
             Verdict::Done => {
                 if !is_renewal(&proposal, base.as_ref()) {
-                    self.commit(lease, &proposal, &written, self.options.verb, base.as_ref()).await?;
+                    let verb = self.options.verb;
+                    let revision = self.commit(lease, &proposal, &written, verb, base.as_ref()).await?;
+                    proposal.state.revisions.insert(revision.number, revision);
                 }
-                self.clear_journal(lease, interrupted).await;
+                let state = &proposal.state;
+                tokio::join!(self.clear_journal(lease, &state.intents), self.forget_old(lease, state));
                 return Ok(self.summary(&proposal, true));
             }
             Verdict::LeaseLost(why) => return Err(self.lost(&why)),
@@ -149,22 +149,19 @@ impl Deployment<'_> {
 
     async fn execute(&self, lease: &Lease, proposal: &Proposal, phase: Phase) -> Outcome<Executed> {
         let explain = |error: &bowline_kube::KubeError| self.site.explain("watching", error);
-        let goal = &proposal.goal;
+        let manifests = proposal.goal.manifests.iter().map(|manifest| (&manifest.id, manifest)).collect();
         let applier = Arc::new(Applier {
             cluster: self.site.cluster.clone(),
             catalog: proposal.catalog.clone(),
             authority: lease.authority().clone(),
-            manifests: goal
-                .manifests
-                .iter()
-                .map(|manifest| (manifest.id.clone(), manifest.clone()))
-                .collect(),
-            live: proposal.live.clone(),
+            manifests: touched(&proposal.plan, &manifests),
+            live: touched(&proposal.plan, &proposal.live.iter().collect()),
             written: Default::default(),
         });
-        let watch =
-            Watch::open(&self.site.cluster, &subjects(proposal)).await.map_err(|error| explain(&error))?;
-        let now = server_time(&self.site.documents).await.map_err(|error| explain(&error))?;
+        let subjects = subjects(proposal);
+        let looks =
+            tokio::try_join!(Watch::open(&self.site.cluster, &subjects), server_time(&self.site.documents));
+        let (watch, now) = looks.map_err(|error| explain(&error))?;
         let ahead = now.map_or(SignedDuration::ZERO, |there| there.duration_since(clock::now()));
         let pace = &self.site.target.pace;
         let patience = Patience {
@@ -239,6 +236,7 @@ impl Deployment<'_> {
         match verdict {
             Verdict::Done => {
                 if !proposal.plan.is_empty() {
+                    self.keep(lease, &proposal).await?;
                     self.commit(lease, &proposal, &written, "restore", Some(base)).await?;
                 }
                 Ok(())
@@ -293,6 +291,12 @@ impl Deployment<'_> {
             seconds: self.recorder.seconds(),
         }
     }
+}
+
+/// Of what is known by object, what a plan is about.
+fn touched<T: Clone>(plan: &Plan<Action>, known: &BTreeMap<&ObjectId, &T>) -> BTreeMap<ObjectId, T> {
+    let ids = plan.steps.iter().filter_map(|step| step.action.id());
+    ids.filter_map(|id| Some((id.clone(), (*known.get(id)?).clone()))).collect()
 }
 
 /// What is looked at while the plan is carried out: the objects that are waited for.

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bowline_core::journal::{Intent, ObjectTrace, Setback, Traces};
-use bowline_core::kube::comparison::{Remembered, remember};
+use bowline_core::kube::comparison::{Remembered, Verdict, remember};
 use bowline_core::kube::object::{Manifest, ObjectId};
 use bowline_core::kube::planning::{Action, Assessment};
 use bowline_core::kube::revision::{Entry, Inventory, Revision};
 use bowline_core::rollout::Evidence;
 use bowline_kube::lease::Lease;
-use bowline_kube::state::StateError;
+use bowline_kube::state::{State, StateError};
 
 use super::deploy::Deployment;
 use super::proposal::Proposal;
@@ -56,6 +56,13 @@ impl Deployment<'_> {
         })
     }
 
+    /// Keeps the files and the manifests of a release: what does not fit must not be found out when all is done.
+    pub(super) async fn keep(&self, lease: &Lease, proposal: &Proposal) -> Outcome<()> {
+        let (manifests, digest) = &proposal.kept;
+        let kept = self.site.documents.keep(lease.authority(), &proposal.goal.spec, (manifests, *digest));
+        self.noted(kept.await)
+    }
+
     /// The commit point in the cluster: the revision that says what stands where.
     pub(super) async fn commit(
         &self,
@@ -64,9 +71,8 @@ impl Deployment<'_> {
         written: &BTreeMap<ObjectId, Remembered>,
         verb: &str,
         base: Option<&Revision>,
-    ) -> Outcome<()> {
+    ) -> Outcome<Revision> {
         let goal = &proposal.goal;
-        let kept = goal.kept();
         let milliseconds = Duration::from_secs_f64(self.recorder.seconds()).as_millis();
         let revision = Revision {
             number: base.map_or(1, |base| base.number + 1),
@@ -76,18 +82,21 @@ impl Deployment<'_> {
             run: self.recorder.run().clone(),
             by: goal.by.clone(),
             spec: goal.spec.digest(),
-            manifests: kept.digest(),
+            manifests: proposal.kept.1,
             images: goal.images.clone(),
             inventory: inventory(proposal, written, base),
             milliseconds: u64::try_from(milliseconds).unwrap_or(u64::MAX),
         };
-        let committed = self.site.documents.commit(lease.authority(), &revision, &goal.spec, &kept).await;
-        self.noted(committed)?;
-        let kept = self.site.documents.prune(lease.authority(), self.site.target.pace.keep).await;
-        if let Err(error) = kept {
+        self.noted(self.site.documents.commit(lease.authority(), &revision).await)?;
+        Ok(revision)
+    }
+
+    /// Revisions beyond those that are to be kept go.
+    pub(super) async fn forget_old(&self, lease: &Lease, state: &State) {
+        let kept = self.site.documents.prune(lease.authority(), state, self.site.target.pace.keep);
+        if let Err(error) = kept.await {
             self.warn(format!("old revisions stay for now: {error}"));
         }
-        Ok(())
     }
 
     /// What was meant is done or undone: the journal's pages of this run, and of interrupted ones, go.
@@ -128,7 +137,7 @@ pub(super) fn is_renewal(proposal: &Proposal, base: Option<&Revision>) -> bool {
         goal.logins.contains_key(id) && base.is_some_and(|base| base.inventory.get(id).is_some())
     };
     let written = proposal.plan.steps.iter().filter(|step| step.action.writes());
-    base.is_some_and(|base| base.release == goal.release && base.manifests == goal.kept().digest())
+    base.is_some_and(|base| base.release == goal.release && base.manifests == proposal.kept.1)
         && written.filter_map(|step| step.action.id()).all(renewed)
 }
 
@@ -144,8 +153,12 @@ fn inventory(
     let entries = proposal.goal.manifests.iter().filter_map(|manifest| {
         let found = || {
             let live = proposal.live.get(&manifest.id)?;
-            let yielded = known(&manifest.id).map(|known| known.yielded).unwrap_or_default();
-            Some(remember(&manifest.value, live, &yielded))
+            let known = known(&manifest.id);
+            // What is as it was left is remembered as it was.
+            if proposal.verdicts.get(&manifest.id) == Some(&Verdict::Unchanged) {
+                return known;
+            }
+            Some(remember(&manifest.value, live, &known.map(|known| known.yielded).unwrap_or_default()))
         };
         let remembered = written.get(&manifest.id).cloned().or_else(found)?;
         Some(Entry {

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use bowline_core::digest::Digest;
 use bowline_core::finding::{Finding, Findings};
 use bowline_core::journal::Traces;
-use bowline_core::kube::comparison::{Loss, loss};
-use bowline_core::kube::object::{Manifest, ObjectId};
+use bowline_core::kube::comparison::{Loss, Verdict, loss};
+use bowline_core::kube::object::ObjectId;
 use bowline_core::kube::order::{Ordering, edges, runs_pods};
 use bowline_core::kube::planning::{Action, Assessment, Pace, plan};
 use bowline_core::kube::preflight::{Deed, check};
 use bowline_core::kube::prune::prune;
-use bowline_core::kube::revision::Inventory;
+use bowline_core::kube::revision::{Inventory, Manifests};
 use bowline_core::plan::Plan;
 use bowline_kube::Catalog;
 use bowline_kube::state::State;
@@ -41,10 +41,14 @@ pub struct Proposal {
     pub goal: Goal,
     /// How the cluster calls its kinds.
     pub catalog: Catalog,
+    /// The goal's manifests as they are kept, and the digest that they are kept by.
+    pub kept: (Manifests, Digest),
     /// What Bowline keeps in the cluster.
     pub state: State,
     /// The objects as they are.
     pub live: BTreeMap<ObjectId, Value>,
+    /// Whether each object is as the newest revision left it.
+    pub verdicts: BTreeMap<ObjectId, Verdict>,
     /// What each object means.
     pub assessments: BTreeMap<ObjectId, Assessment>,
     /// What waits for what, and why.
@@ -67,10 +71,10 @@ pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Pr
     let ordering = edges(&prepared.goal.manifests).map_err(|error| {
         Failure::invalid(format!("ordering the objects of {}", site.target.name)).because(&error)
     })?;
-    let Assessments { mut each, mut findings, mut forbidden } =
+    let Assessments { mut each, verdicts, mut findings, mut forbidden } =
         assess(site, &prepared, &seen.objects, inventory, &wish.renew).await?;
     if !wish.blind {
-        doubt(&mut each, &prepared.goal.manifests, inventory, !state.intents.is_empty());
+        doubt(&mut each, &verdicts, !state.intents.is_empty());
     }
     let there = |id: &ObjectId| seen.objects.contains_key(id);
     let wanted: BTreeSet<ObjectId> = prepared.goal.ids().cloned().collect();
@@ -117,7 +121,20 @@ pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Pr
         findings.warnings.extend(notes);
     }
     findings.refusals.extend(forbidden.into_values().map(|(_, finding)| finding));
-    Ok(Proposal { goal, catalog, state, live: seen.objects, assessments: each, ordering, plan, findings })
+    let kept = goal.kept();
+    let digest = kept.digest();
+    Ok(Proposal {
+        kept: (kept, digest),
+        goal,
+        catalog,
+        state,
+        live: seen.objects,
+        verdicts,
+        assessments: each,
+        ordering,
+        plan,
+        findings,
+    })
 }
 
 /// What runs that did not end brought on top of the newest revision, and may be taken away again: never what people store
@@ -136,17 +153,13 @@ fn unchanged(each: &BTreeMap<ObjectId, Assessment>) -> BTreeSet<ObjectId> {
 /// that did not end nothing is known.
 fn doubt(
     each: &mut BTreeMap<ObjectId, Assessment>,
-    manifests: &[Manifest],
-    inventory: Option<&Inventory>,
+    verdicts: &BTreeMap<ObjectId, Verdict>,
     interrupted: bool,
 ) {
-    for manifest in manifests {
-        let entry = inventory.and_then(|inventory| inventory.get(&manifest.id));
-        let seen = entry.and_then(|entry| entry.remembered.as_ref());
-        let seen = seen.is_some_and(|seen| seen.desired == Digest::of_json(&manifest.value));
-        if let Some(found @ Assessment::Unchanged) = each.get_mut(&manifest.id)
-            && (interrupted || !seen)
-        {
+    for (id, found) in each.iter_mut().filter(|(_, found)| **found == Assessment::Unchanged) {
+        // A revision has the very manifest, whatever became of the object since.
+        let seen = matches!(verdicts.get(id), Some(Verdict::Unchanged | Verdict::Drifted));
+        if interrupted || !seen {
             *found = Assessment::Unproven;
         }
     }
