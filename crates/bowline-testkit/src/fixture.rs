@@ -3,13 +3,13 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// A folder of `shared/fixtures`, beside the checkout, however deep that lies, or where the project's machine has it.
-/// `None`, and a loud line, where there is none: that is no reason to fail, wherever this runs.
+/// A folder of `shared/fixtures`, beside the checkout, however deep that lies, or of the directory that
+/// `BOWLINE_TEST_FIXTURES` names. `None`, and a loud line, where there is none: that is no reason to fail, wherever this runs.
 pub fn foreign(name: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let beside = root.ancestors().map(|above| above.join("shared/fixtures"));
-    let found = beside.chain([PathBuf::from("/work/shared/fixtures")]).map(|path| path.join(name));
-    let found = found.into_iter().find(|path| path.is_dir());
+    let named = std::env::var_os("BOWLINE_TEST_FIXTURES").map(PathBuf::from);
+    let found = named.into_iter().chain(beside).map(|path| path.join(name)).find(|path| path.is_dir());
     if found.is_none() {
         let thread = std::thread::current();
         let line = format!(

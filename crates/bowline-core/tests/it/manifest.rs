@@ -16,10 +16,11 @@ use proptest::prelude::*;
 
 /// The manifests of a public demonstration by their names; none, and a loud line, where they are missing.
 pub(crate) fn files(folder: &str) -> Option<BTreeMap<String, String>> {
-    // Beside the checkout, however deep that lies, or where the project's machine has it.
+    // Beside the checkout, however deep that lies, or where `BOWLINE_TEST_FIXTURES` says.
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let beside = root.ancestors().map(|above| above.join("shared/fixtures"));
-    let mut places = beside.chain([PathBuf::from("/work/shared/fixtures")]);
+    let named = std::env::var_os("BOWLINE_TEST_FIXTURES").map(PathBuf::from);
+    let mut places = named.into_iter().chain(beside);
     let Some(fixtures) = places.find(|path| path.is_dir()) else {
         // Past the harness's capture.
         let mut stderr = std::io::stderr().lock();
