@@ -137,7 +137,7 @@ impl Ui {
 
     /// A row of a table: what something that is waited for is at, and for how long.
     fn row(&self, label: &str) -> ProgressBar {
-        let row = self.bar(label, ProgressBar::new_spinner(), "  {prefix:<16} {elapsed:>4} {wide_msg}");
+        let row = self.bar(label, ProgressBar::new_spinner(), "  {elapsed:>4}  {prefix} {wide_msg}");
         row.enable_steady_tick(Duration::from_secs(1));
         row
     }

@@ -98,6 +98,8 @@ struct Driver<'r> {
     rest: Duration,
     /// When each subject was last told of.
     told_of: BTreeMap<String, Instant>,
+    /// What each is at by now, where that was not told yet.
+    untold: BTreeMap<String, Health>,
     /// Pods that were deleted because their StatefulSet waited for them in vain.
     freed: BTreeSet<String>,
     /// Subjects of which it was told that their processes die.
@@ -133,6 +135,7 @@ impl<'r> Driver<'r> {
             looked: Instant::now(),
             rest: Duration::ZERO,
             told_of: BTreeMap::new(),
+            untold: BTreeMap::new(),
             freed: BTreeSet::new(),
             warned: BTreeSet::new(),
         }
@@ -143,10 +146,19 @@ impl<'r> Driver<'r> {
         let passing = matches!(health, Health::Starting(_) | Health::Absent);
         let recent = self.told_of.get(&subject).is_some_and(|at| at.elapsed() < TELL);
         if passing && recent {
+            self.untold.insert(subject, health.clone());
             return;
         }
+        self.untold.remove(&subject);
         self.told_of.insert(subject.clone(), Instant::now());
         report(self.recorder, subject, health);
+    }
+
+    /// Tells what was kept back for a while, where it is still so.
+    fn catch_up(&mut self) {
+        for (subject, health) in std::mem::take(&mut self.untold) {
+            self.report(subject, &health);
+        }
     }
 
     fn now(&self) -> Timestamp {
@@ -238,6 +250,7 @@ impl<'r> Driver<'r> {
             }
             self.pending.push(Input::Judged(subject, health, suffers));
         }
+        self.catch_up();
         self.looked = Instant::now();
         self.rest = began.elapsed() * REST;
     }
