@@ -3,8 +3,9 @@ project, which waits for nothing.
 
 The services are one static program of half a megabyte that answers at once; two of them depend on the six others. Both
 releases are on the host already, so that nothing is pulled; where something is, its time is taken off. The bars are for
-the orchestration: without the time in which Compose replaces containers, which is the engine's and their boot. The host
-is a network namespace with an engine and an SSH server of its own; SSH leads through a proxy that delays."""
+the whole. Beside it stands the orchestration: without the time in which Compose replaces containers, which is the
+engine's and their boot. The host is a network namespace with an engine and an SSH server of its own; SSH leads through a
+proxy that delays."""
 
 import json
 import os
@@ -156,8 +157,8 @@ def measure_target(report, where, ours, host, up, runs):
             for side in (own, other) if turn % 2 == 0 else (other, own):
                 side()
     for case, bar in cases.items():
-        report.add("deploy", f"{where}, {case}", "s", *times[case], "docker compose up -d")
-        report.add("deploy", f"{where}, {case}: orchestration", "s", orchestrating[case], below=bar)
+        report.add("deploy", f"{where}, {case}", "s", *times[case], "docker compose up -d", below=bar)
+        report.add("deploy", f"{where}, {case}: orchestration", "s", orchestrating[case])
 
 
 def measure(place, report, runs):

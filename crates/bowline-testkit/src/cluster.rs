@@ -241,17 +241,11 @@ pub struct LostNode<'a> {
     name: String,
 }
 
-impl LostNode<'_> {
-    fn bring_back(&self) {
+impl Drop for LostNode<'_> {
+    fn drop(&mut self) {
         lab(["start", &self.name]);
         let node = format!("node/{}", self.name);
         self.cluster.try_kubectl(["wait", &node, "--for=condition=Ready", "--timeout=60s"]);
-    }
-}
-
-impl Drop for LostNode<'_> {
-    fn drop(&mut self) {
-        self.bring_back();
     }
 }
 

@@ -10,7 +10,7 @@ use crate::scene::{finish, spawn};
 use crate::survival::Dice;
 
 /// How many moments of one `ship` are tried.
-const MOMENTS: u32 = 5;
+const MOMENTS: u32 = 8;
 
 /// Writes version `number` of everything, with an object that only this version has.
 fn write_version(harbour: &Harbour, number: u32) {
@@ -81,7 +81,7 @@ fn a_ship_to_a_cluster_killed_at_any_moment_is_finished_or_undone_by_the_next_co
     eprintln!("{MOMENTS} moments of {whole:.1?} in {:.0?}", begin.elapsed());
 }
 
-/// How many writes to the cluster have been asked for so far, those that only keep the lock apart.
+/// How many writes to the cluster have been asked for so far; what is only tried out or asked is none.
 fn writes(way: &Way) -> usize {
     let seen = way.proxy.requests();
     let is_write = |method: &str, path: &str| {
