@@ -119,7 +119,7 @@ impl Deployment<'_> {
         let base = proposal.state.newest().cloned();
         let settled = base
             .as_ref()
-            .is_some_and(|base| base.release == proposal.goal.release && base.manifests == proposal.kept.1);
+            .is_some_and(|base| base.release == proposal.goal.release && base.manifests == proposal.digest);
         if proposal.plan.is_empty() && settled && proposal.state.intents.is_empty() {
             return Ok(self.summary(&proposal, true));
         }

@@ -58,8 +58,8 @@ impl Deployment<'_> {
 
     /// Keeps the files and the manifests of a release: what does not fit must not be found out when all is done.
     pub(super) async fn keep(&self, lease: &Lease, proposal: &Proposal) -> Outcome<()> {
-        let (manifests, digest) = &proposal.kept;
-        let kept = self.site.documents.keep(lease.authority(), &proposal.goal.spec, (manifests, *digest));
+        let manifests = (&proposal.kept, proposal.digest);
+        let kept = self.site.documents.keep(lease.authority(), &proposal.goal.spec, manifests);
         self.noted(kept.await)
     }
 
@@ -82,7 +82,7 @@ impl Deployment<'_> {
             run: self.recorder.run().clone(),
             by: goal.by.clone(),
             spec: goal.spec.digest(),
-            manifests: proposal.kept.1,
+            manifests: proposal.digest,
             images: goal.images.clone(),
             inventory: inventory(proposal, written, base),
             milliseconds: u64::try_from(milliseconds).unwrap_or(u64::MAX),
@@ -137,7 +137,7 @@ pub(super) fn is_renewal(proposal: &Proposal, base: Option<&Revision>) -> bool {
         goal.logins.contains_key(id) && base.is_some_and(|base| base.inventory.get(id).is_some())
     };
     let written = proposal.plan.steps.iter().filter(|step| step.action.writes());
-    base.is_some_and(|base| base.release == goal.release && base.manifests == proposal.kept.1)
+    base.is_some_and(|base| base.release == goal.release && base.manifests == proposal.digest)
         && written.filter_map(|step| step.action.id()).all(renewed)
 }
 

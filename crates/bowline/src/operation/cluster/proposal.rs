@@ -41,8 +41,10 @@ pub struct Proposal {
     pub goal: Goal,
     /// How the cluster calls its kinds.
     pub catalog: Catalog,
-    /// The goal's manifests as they are kept, and the digest that they are kept by.
-    pub kept: (Manifests, Digest),
+    /// The goal's manifests as they are kept.
+    pub kept: Manifests,
+    /// The digest that they are kept by.
+    pub digest: Digest,
     /// What Bowline keeps in the cluster.
     pub state: State,
     /// The objects as they are.
@@ -124,7 +126,8 @@ pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Pr
     let kept = goal.kept();
     let digest = kept.digest();
     Ok(Proposal {
-        kept: (kept, digest),
+        kept,
+        digest,
         goal,
         catalog,
         state,
