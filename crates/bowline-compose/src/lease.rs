@@ -91,6 +91,8 @@ pub struct Lease {
     holder: Holder,
     authority: Authority,
     renewal: JoinHandle<()>,
+    /// Lower numbers that were there when it was taken: they go when it is given back.
+    older: Vec<u64>,
 }
 
 /// What was found of the lease: the highest number, and what it says if it can be read.
@@ -117,10 +119,10 @@ impl Lease {
         let content = Content { state: State::Held, holder: holder.clone(), ttl_seconds: TTL.as_secs() };
         let asked = since_boot();
         let number = latest.number + 1;
-        claim(documents, number, &content).await?;
+        let older = claim(documents, number, &content).await?;
         let authority = Authority::new(number, asked, TTL);
         let renewal = tokio::spawn(renew(documents.clone(), content, authority.clone()));
-        Ok(Self { documents: documents.clone(), holder, authority, renewal })
+        Ok(Self { documents: documents.clone(), holder, authority, renewal, older })
     }
 
     /// As [`Lease::take`], waiting for whoever has it, at most so long. Lets `waiting` know whom it waits for.
@@ -147,10 +149,10 @@ impl Lease {
         &self.authority
     }
 
-    /// Gives the lease back: the next one need not wait.
+    /// Gives the lease back: the next one need not wait. Two round trips.
     pub async fn release(self) -> Result<(), LeaseError> {
         self.renewal.abort();
-        let valid = self.authority.check().is_ok();
+        let (valid, asked) = (self.authority.check().is_ok(), since_boot());
         let number = self.authority.retire();
         if !valid {
             return Ok(());
@@ -158,8 +160,13 @@ impl Lease {
         let content = Content { state: State::Released, holder: self.holder.clone(), ttl_seconds: 0 };
         // A renewal that was under way when it was aborted may have taken the next number.
         for next in [number + 1, number + 2] {
-            match claim(&self.documents, next, &content).await {
-                Ok(()) => return Ok(()),
+            match create(&self.documents, next, &content).await {
+                // Within this time nobody could take it: ours is the highest.
+                Ok(()) if since_boot().saturating_sub(asked) < TTL / 4 => {
+                    clear(&self.documents, self.older.iter().copied().chain(number..next)).await;
+                    return Ok(());
+                }
+                Ok(()) => return verify(&self.documents, next).await.map(drop),
                 Err(LeaseError::Held { holder, .. }) if *holder == self.holder => {}
                 Err(error) => return Err(error),
             }
@@ -189,7 +196,8 @@ pub async fn force_release(documents: &Documents, run: &str) -> Result<Option<Ho
     };
     let by = this_process(run, "lock release");
     let content = Content { state: State::Released, holder: by, ttl_seconds: 0 };
-    claim(documents, latest.number + 1, &content).await?;
+    let older = claim(documents, latest.number + 1, &content).await?;
+    clear(documents, older).await;
     Ok(Some(holder))
 }
 
@@ -253,29 +261,40 @@ async fn watch_silence(documents: &Documents, number: u64, holder: Holder) -> Re
     Ok(Status::Expired { holder, age: TTL })
 }
 
-/// Creates the lease of this number, makes sure that it is the highest, and clears the lower ones away.
-async fn claim(documents: &Documents, number: u64, content: &Content) -> Result<(), LeaseError> {
-    let key = number.to_string();
-    if let Creation::Exists(document) = documents.create(Kind::Lease, &key, content).await? {
-        return Err(taken(documents, &document));
+/// Creates the lease of this number, and makes sure that it is the highest; gives the lower ones.
+async fn claim(documents: &Documents, number: u64, content: &Content) -> Result<Vec<u64>, LeaseError> {
+    create(documents, number, content).await?;
+    verify(documents, number).await
+}
+
+async fn create(documents: &Documents, number: u64, content: &Content) -> Result<(), LeaseError> {
+    match documents.create(Kind::Lease, &number.to_string(), content).await? {
+        Creation::Created(_) => Ok(()),
+        Creation::Exists(document) => Err(taken(documents, &document)),
     }
+}
+
+/// Makes sure that our number is the highest; gives the lower ones.
+async fn verify(documents: &Documents, number: u64) -> Result<Vec<u64>, LeaseError> {
     let latest = look(documents).await?;
-    if latest.number != number {
-        // We were slow: others took this number, went on and cleared it away, and ours came back from the dead.
-        documents.delete(Kind::Lease, &key).await?;
-        return Err(match &latest.document {
-            Some(document) => taken(documents, document),
-            None => LeaseError::Unreadable {
-                project: documents.project().into(),
-                reason: format!("lease {} is being written", latest.number),
-            },
-        });
+    if latest.number == number {
+        return Ok(latest.older);
     }
-    for older in latest.older {
-        // Clearing away is tidiness; the highest number alone counts.
-        let _ = documents.delete(Kind::Lease, &older.to_string()).await;
-    }
-    Ok(())
+    // We were slow: others took this number, went on and cleared it away, and ours came back from the dead.
+    documents.delete(Kind::Lease, &number.to_string()).await?;
+    Err(match &latest.document {
+        Some(document) => taken(documents, document),
+        None => LeaseError::Unreadable {
+            project: documents.project().into(),
+            reason: format!("lease {} is being written", latest.number),
+        },
+    })
+}
+
+/// Clears lower numbers away. That is tidiness; the highest alone counts.
+async fn clear(documents: &Documents, numbers: impl IntoIterator<Item = u64>) {
+    let delete = async |number: u64| drop(documents.delete(Kind::Lease, &number.to_string()).await);
+    futures_util::future::join_all(numbers.into_iter().map(delete)).await;
 }
 
 fn taken(documents: &Documents, document: &Document) -> LeaseError {
@@ -304,7 +323,10 @@ async fn renew(documents: Documents, content: Content, authority: Authority) {
         let asked = since_boot();
         let renewal = claim(&documents, number + 1, &content);
         match tokio::time::timeout(TTL / 2, renewal).await {
-            Ok(Ok(())) => authority.confirm(number + 1, asked),
+            Ok(Ok(older)) => {
+                authority.confirm(number + 1, asked);
+                let _ = tokio::time::timeout(RENEWAL, clear(&documents, older)).await;
+            }
             // Our own: the answer to an earlier attempt was lost. The next number will tell.
             Ok(Err(LeaseError::Held { holder, .. })) if *holder == content.holder => {
                 authority.advance(number + 1);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bowline_core::compose::observed::Observed;
+use bowline_core::compose::observed::{Container, HostImage, Observed, Stranger};
 use bowline_core::journal::Traces;
 
 use crate::directory::{Directory, DirectoryError};
@@ -57,6 +57,29 @@ impl ObserveError {
     }
 }
 
+/// What is on a target: containers, images, and what Bowline keeps there; not what machine it is.
+#[derive(Debug, Clone)]
+pub struct Inventory {
+    /// All containers of the compose project.
+    pub containers: Vec<Container>,
+    /// The containers of others.
+    pub strangers: Vec<Stranger>,
+    /// All images of the engine.
+    pub images: Vec<HostImage>,
+    /// What Bowline keeps there.
+    pub state: State,
+}
+
+/// Looks at what is on a target: as a whole look does, in two round trips.
+pub async fn take_inventory(documents: &Documents) -> Result<Inventory, ObserveError> {
+    let engine = documents.engine();
+    let containers = async { Ok::<_, ObserveError>(engine.containers(documents.project()).await?) };
+    let images = async { Ok(engine.images().await?) };
+    let state = async { Ok(documents.state().await?) };
+    let ((containers, strangers), images, state) = tokio::try_join!(containers, images, state)?;
+    Ok(Inventory { containers, strangers, images, state })
+}
+
 /// Looks at a target: machine, disk, containers, images, documents, and the files of these paths.
 pub async fn observe(
     documents: &Documents,
@@ -65,12 +88,9 @@ pub async fn observe(
 ) -> Result<Observation, ObserveError> {
     let engine = documents.engine();
     let machine = async { Ok::<_, ObserveError>(engine.machine().await?) };
-    let containers = async { Ok(engine.containers(documents.project()).await?) };
-    let images = async { Ok(engine.images().await?) };
-    let state = async { Ok(documents.state().await?) };
     let files = async { Ok(directory.digests(paths).await?) };
-    let (machine, (containers, strangers), images, state, files) =
-        tokio::try_join!(machine, containers, images, state, files)?;
+    let (machine, inventory, files) = tokio::try_join!(machine, take_inventory(documents), files)?;
+    let Inventory { containers, strangers, images, state } = inventory;
     let observed = Observed {
         engine: machine.engine.clone(),
         containers,

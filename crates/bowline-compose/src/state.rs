@@ -144,18 +144,11 @@ impl Documents {
         Ok(())
     }
 
-    /// Writes down what the target was brought to, and the spec beside it.
+    /// Writes down what the target was brought to. Its spec is kept before ([`Documents::keep_spec`]).
     ///
     /// # Errors
     /// [`StateError::Conflict`] when somebody else's revision has the number.
-    pub async fn commit(
-        &self,
-        authority: &Authority,
-        revision: &Revision,
-        spec: &Spec,
-    ) -> Result<(), StateError> {
-        check(authority)?;
-        self.create(Kind::Spec, &revision.spec.hex(), spec).await?;
+    pub async fn commit(&self, authority: &Authority, revision: &Revision) -> Result<(), StateError> {
         check(authority)?;
         match self.create(Kind::Revision, &revision.number.to_string(), revision).await? {
             // An answer was lost on the way, and this is the second try.

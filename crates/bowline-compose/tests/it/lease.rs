@@ -121,10 +121,12 @@ async fn journal_and_revisions_are_kept_and_forgotten() {
         milliseconds: 5,
     };
     for (number, text) in [(1, "a"), (2, "b"), (3, "b")] {
-        documents.commit(authority, &revision(number, &spec(text)), &spec(text)).await.unwrap();
+        documents.keep_spec(authority, &spec(text)).await.unwrap();
+        documents.commit(authority, &revision(number, &spec(text))).await.unwrap();
     }
-    documents.commit(authority, &revision(3, &spec("b")), &spec("b")).await.unwrap();
-    let conflict = documents.commit(authority, &revision(3, &spec("c")), &spec("c")).await;
+    documents.commit(authority, &revision(3, &spec("b"))).await.unwrap();
+    documents.keep_spec(authority, &spec("c")).await.unwrap();
+    let conflict = documents.commit(authority, &revision(3, &spec("c"))).await;
     assert!(matches!(conflict, Err(StateError::Conflict { number: 3, .. })));
     let state = documents.state().await.unwrap();
     assert_eq!(state.newest(), Some(&revision(3, &spec("b"))));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::compose::observed::{HostImage, Observed};
+use crate::compose::observed::HostImage;
 use crate::digest::Digest;
 use crate::release::Revision;
 
@@ -39,20 +39,15 @@ pub fn needed<'a>(revisions: impl IntoIterator<Item = &'a Revision>, keep: u32) 
     images
 }
 
-/// The images that Bowline brought and nothing needs. `is_ours` knows our names for images (`registry/repository:tag`);
-/// `repository` is where releases are pulled from by digest.
+/// The images that Bowline brought, no container uses and nothing needs. `is_ours` knows our names for images
+/// (`registry/repository:tag`); `repositories` are where releases are pulled from by digest.
 pub fn outdated(
-    observed: &Observed,
+    images: &[HostImage],
+    used: &BTreeSet<Digest>,
     needed: &BTreeSet<Digest>,
     repositories: &BTreeSet<String>,
     is_ours: impl Fn(&str) -> bool,
 ) -> Vec<Outdated> {
-    let used: BTreeSet<Digest> = observed
-        .containers
-        .iter()
-        .map(|container| container.image)
-        .chain(observed.strangers.iter().filter_map(|stranger| stranger.image))
-        .collect();
     let brought = |image: &HostImage| match image.names.is_empty() {
         true => image.repositories.iter().any(|repository| repositories.contains(repository)),
         false => image.names.iter().all(|name| is_ours(name)),
@@ -65,7 +60,7 @@ pub fn outdated(
     };
     let outdated =
         |image: &HostImage| Outdated { id: image.id, names: image.names.clone(), size: image.size };
-    observed.images.iter().filter(spare).map(outdated).collect()
+    images.iter().filter(spare).map(outdated).collect()
 }
 
 #[cfg(test)]
@@ -115,20 +110,19 @@ mod tests {
         let revisions =
             [revision(1, "v1", "a"), revision(2, "v2", "b"), revision(3, "v1", "a"), revision(4, "v3", "c")];
         let needed = needed(&revisions, 2);
-        let observed = Observed {
-            images: vec![
-                image("a", &["reg/app:a"], &[]),
-                image("b", &["reg/app:b"], &[]),
-                image("c", &["reg/app:c"], &[]),
-                image("theirs", &["redis:7"], &[]),
-                image("both", &["reg/app:x", "mine:latest"], &[]),
-                image("half-pulled", &[], &["reg/app"]),
-                image("their dangling", &[], &[]),
-            ],
-            ..Default::default()
-        };
+        let images = [
+            image("a", &["reg/app:a"], &[]),
+            image("b", &["reg/app:b"], &[]),
+            image("c", &["reg/app:c"], &[]),
+            image("used", &["reg/app:used"], &[]),
+            image("theirs", &["redis:7"], &[]),
+            image("both", &["reg/app:x", "mine:latest"], &[]),
+            image("half-pulled", &[], &["reg/app"]),
+            image("their dangling", &[], &[]),
+        ];
+        let used = BTreeSet::from([Digest::of(b"used")]);
         let repositories = BTreeSet::from(["reg/app".to_owned()]);
-        let gone = outdated(&observed, &needed, &repositories, |name| name.starts_with("reg/app:"));
+        let gone = outdated(&images, &used, &needed, &repositories, |name| name.starts_with("reg/app:"));
         let ids: Vec<_> = gone.iter().map(|outdated| outdated.id).collect();
         assert_eq!(ids, [Digest::of(b"b"), Digest::of(b"half-pulled")]);
     }

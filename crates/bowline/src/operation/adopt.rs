@@ -133,7 +133,11 @@ async fn adopt_under(
     let made_from_files = compare_hashes(host, target, place, &look).await?;
     keep(host, lease.authority(), &goal.images).await?;
     let revision = revision(&goal, &desired, &look, &made_from_files, started);
-    host.documents.commit(lease.authority(), &revision, &goal.spec).await.map_err(|error| {
+    let record = async {
+        host.documents.keep_spec(lease.authority(), &goal.spec).await?;
+        host.documents.commit(lease.authority(), &revision).await
+    };
+    record.await.map_err(|error| {
         host.explain("recording what runs on", &error, error.is_unreachable(), error.hint())
     })?;
     let wanted = match prepare(host, target, &Goal { spec: today, ..goal.clone() }).await {

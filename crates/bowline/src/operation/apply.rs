@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use bowline_compose::engine::{Credential, EngineError, Writer};
 use bowline_compose::lease::Authority;
@@ -31,6 +32,25 @@ pub(super) struct Source {
     pub(super) credentials: Credentials,
 }
 
+/// What came of steps that ended together; the first cause comes first.
+pub(super) type Outcomes = Vec<(StepId, Result<(), Cause>)>;
+
+/// Steps that ended together, and when: nothing was seen of what they changed before.
+pub(super) struct Ended {
+    pub(super) at: Instant,
+    pub(super) outcomes: Outcomes,
+}
+
+/// How old a look may be by which something is decided that takes longer to begin: Compose itself needs that much until
+/// it touches the first container.
+const RECENT: Duration = Duration::from_millis(250);
+
+/// From when on a look is recent enough to act upon.
+pub(super) fn moments_ago() -> Instant {
+    let now = Instant::now();
+    now.checked_sub(RECENT).unwrap_or(now)
+}
+
 /// Carries out the steps of one plan. It chooses nothing.
 pub(super) struct Applier {
     pub(super) host: std::sync::Arc<Host>,
@@ -49,12 +69,13 @@ impl Applier {
         self.writer.authority()
     }
 
-    /// The project's containers of these services.
+    /// The project's containers of these services, by a look that began at `since` or later.
     pub(super) async fn containers(
         &self,
         services: &BTreeSet<String>,
+        since: Instant,
     ) -> Result<Vec<Container>, EngineError> {
-        let (mut containers, _) = self.host.engine.containers(&self.host.project).await?;
+        let mut containers = self.host.containers(since).await?;
         containers.retain(|container| services.contains(&container.service));
         Ok(containers)
     }
@@ -98,8 +119,8 @@ impl Applier {
                 Ok(())
             }
             Action::Recreate { .. } | Action::Start { .. } => {
-                let mut outcomes = self.start_services(std::slice::from_ref(step)).await;
-                outcomes.pop().map_or(Ok(()), |(_, outcome)| outcome)
+                let mut ended = self.start_services(std::slice::from_ref(step)).await;
+                ended.outcomes.pop().map_or(Ok(()), |(_, outcome)| outcome)
             }
         }
     }
@@ -143,17 +164,22 @@ impl Applier {
             NamedImage::Released(id) => vec![id.config.to_string(), id.manifest.to_string()],
             NamedImage::Engine(id) => vec![id.to_string()],
         };
-        let mut found = None;
+        let names = names.iter().map(|name| name.parse::<Reference>()).collect::<Result<Vec<_>, _>>();
+        let names = names.map_err(|error| Cause::new(error.to_string()))?;
+        let mut found = false;
         for id in candidates {
-            if self.host.engine.image(&id).await.map_err(failed)?.is_some() {
-                found = Some(id);
-                break;
+            match self.tag_all(&id, &names).await {
+                // The engine calls its images by the other of the two.
+                Err(error) if error.is_not_found() => {}
+                other => {
+                    other.map_err(failed)?;
+                    found = true;
+                    break;
+                }
             }
         }
-        let id = found.ok_or_else(|| Cause::new("the image is no longer on the host"))?;
-        for name in names {
-            let name = name.parse::<Reference>().map_err(|error| Cause::new(error.to_string()))?;
-            self.writer.tag(&id, &name).await.map_err(failed)?;
+        if !found {
+            return Err(Cause::new("the image is no longer on the host"));
         }
         if let NamedImage::Released(image) = image
             && self.source.passing
@@ -165,9 +191,17 @@ impl Applier {
         Ok(())
     }
 
+    async fn tag_all(&self, id: &str, names: &[Reference]) -> Result<(), EngineError> {
+        for name in names {
+            self.writer.tag(id, name).await?;
+        }
+        Ok(())
+    }
+
     /// Replaces or starts the containers of several services in one call to Compose, and says for each what came of it.
-    pub(super) async fn start_services(&self, steps: &[Step<Action>]) -> Vec<(StepId, Result<(), Cause>)> {
+    pub(super) async fn start_services(&self, steps: &[Step<Action>]) -> Ended {
         let mut outcomes = Vec::new();
+        let mut at = Instant::now();
         let mut agreed = Vec::new();
         for (step, check) in steps.iter().zip(self.check_preconditions(steps).await) {
             match check {
@@ -195,19 +229,21 @@ impl Applier {
             let timeout = batch.iter().map(|step| step.timeout).max().unwrap_or_default();
             let recreate = if replace { Recreate::Always } else { Recreate::Never };
             let up = Up { services, recreate, start: true, timeout };
-            match self.project.up(self.authority(), &up).await {
-                Ok(_) => outcomes.extend(self.confirm(&batch).await),
-                Err(error) => outcomes.extend(self.blame(&batch, &error).await),
+            let done = self.project.up(self.authority(), &up).await;
+            at = Instant::now();
+            match done {
+                Ok(_) => outcomes.extend(self.confirm(&batch, at).await),
+                Err(error) => outcomes.extend(self.blame(&batch, &error, at).await),
             }
         }
-        outcomes
+        Ended { at, outcomes }
     }
 
     /// Compose starts what the image's name means at that moment. Another project that calls its image the same may
     /// have moved the name since it was given.
-    async fn confirm(&self, batch: &[&&Step<Action>]) -> Vec<(StepId, Result<(), Cause>)> {
+    async fn confirm(&self, batch: &[&&Step<Action>], since: Instant) -> Outcomes {
         let services: BTreeSet<String> = batch.iter().map(|step| step.subject.clone()).collect();
-        let there = match self.containers(&services).await {
+        let there = match self.containers(&services, since).await {
             Ok(there) => there,
             Err(error) => {
                 let cause = Cause::new(chain(&error));
@@ -231,13 +267,9 @@ impl Applier {
 
     /// Compose stops at the first service that cannot be started, and does not say which. The one whose container
     /// does not run is to blame; it comes first, so that it is the first cause.
-    async fn blame(
-        &self,
-        batch: &[&&Step<Action>],
-        error: &ProjectError,
-    ) -> Vec<(StepId, Result<(), Cause>)> {
+    async fn blame(&self, batch: &[&&Step<Action>], error: &ProjectError, since: Instant) -> Outcomes {
         let services: BTreeSet<String> = batch.iter().map(|step| step.subject.clone()).collect();
-        let containers = self.containers(&services).await.unwrap_or_default();
+        let containers = self.containers(&services, since).await.unwrap_or_default();
         let failed = |service: &str| {
             containers.iter().any(|there| there.service == service && !there.error.is_empty())
         };
@@ -274,7 +306,9 @@ impl Applier {
             steps.iter().filter(conditional).map(|step| step.subject.clone()).collect();
         let there = match services.is_empty() {
             true => Ok(Vec::new()),
-            false => self.containers(&services).await.map_err(|error| Cause::new(chain(&error))),
+            false => {
+                self.containers(&services, moments_ago()).await.map_err(|error| Cause::new(chain(&error)))
+            }
         };
         let check = |step: &Step<Action>| {
             let Precondition::Containers(expected) = &step.expect else { return Ok(()) };

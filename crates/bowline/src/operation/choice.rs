@@ -21,7 +21,8 @@ use crate::config::Config;
 use crate::error::{Failure, Outcome};
 use crate::git::Git;
 
-/// Finds the release of this version, or the newest. Versions are compared whole: `5.0.2` never means `5.0.21`.
+/// Finds the release of this version, or the newest. Versions are compared whole: `5.0.2` never means `5.0.21`. The
+/// target's platform is asked for only where the images of another tool are chosen by it.
 ///
 /// # Errors
 /// When there is none, or the version is no version, or means several.
@@ -29,7 +30,7 @@ pub async fn find(
     depot: &Depot,
     config: &Config,
     version: Option<&str>,
-    platform: Option<&Platform>,
+    platform: impl Future<Output = Outcome<Option<Platform>>>,
 ) -> Outcome<Release> {
     let releases = archive::releases(depot).await?;
     let Some(version) = version else {
@@ -80,7 +81,7 @@ async fn foreign(
     depot: &Depot,
     config: &Config,
     version: &str,
-    platform: Option<&Platform>,
+    platform: impl Future<Output = Outcome<Option<Platform>>>,
 ) -> Outcome<Release> {
     let listing = list(&depot.client, &depot.repository).await.map_err(|error| {
         let failure = Failure::failed(format!("listing the images in {}", depot.place())).because(&error);
@@ -111,7 +112,7 @@ async fn foreign(
             .since(format!("these images are missing: {}", missing.join(", ")))
             .hint("push them, or choose another version; nothing was touched"));
     }
-    let platform = platform.cloned().unwrap_or_else(|| Platform::linux(std::env::consts::ARCH));
+    let platform = platform.await?.unwrap_or_else(|| Platform::linux(std::env::consts::ARCH));
     let store = open_cache()?;
     let mut images = BTreeMap::new();
     for (service, tag) in there {

@@ -72,9 +72,11 @@ impl<'c> Delivery<'c> {
     /// # Errors
     /// When there is none.
     pub async fn choose(&self, version: Option<&str>) -> Outcome<Release> {
-        let machine = self.host.engine.machine_without_disk().await;
-        let machine = machine.map_err(|error| self.host.failure("looking at", &error))?;
-        choice::find(self.depot, self.config, version, machine.engine.platform.as_ref()).await
+        let platform = async {
+            let machine = self.host.engine.machine_without_disk().await;
+            Ok(machine.map_err(|error| self.host.failure("looking at", &error))?.engine.platform)
+        };
+        choice::find(self.depot, self.config, version, platform).await
     }
 
     /// What deploying would do. Changes nothing.

@@ -9,7 +9,7 @@ use bowline_compose::engine::Writer;
 use bowline_compose::lease::{Holder, Lease};
 use bowline_core::compose::desired::{DeployImage, Desired};
 use bowline_core::compose::planning::Action;
-use bowline_core::event::{EventKind, Phase, ServiceSummary, Summary};
+use bowline_core::event::{EventKind, Phase, RunId, ServiceSummary, Summary};
 use bowline_core::health::Cause;
 use bowline_core::journal::Intent;
 use bowline_core::plan::Plan;
@@ -125,14 +125,18 @@ impl Deployment<'_> {
             return Ok(self.summary(goal, &proposal.prepared.desired, &proposal.plan, true));
         }
         // Kept before anything is touched: a spec that does not fit must not be found out when all is done.
-        self.noted(self.host.documents.keep_spec(lease.authority(), &goal.spec).await)?;
+        if !proposal.look.state.specs.contains(&goal.spec.digest()) {
+            self.noted(self.host.documents.keep_spec(lease.authority(), &goal.spec).await)?;
+        }
         self.write_intent(lease, goal, &proposal).await?;
         let interrupted = proposal.look.state.intents.as_slice();
         match self.execute(lease, &proposal, Phase::Rollout).await {
             Verdict::Done => {
                 self.commit(lease, &proposal, base.as_ref()).await?;
-                self.clear_journal(lease, interrupted).await;
-                self.prune(lease, proposal.prepared.keep).await;
+                tokio::join!(
+                    self.clear_journal(lease, interrupted),
+                    self.prune(lease, proposal.prepared.keep, interrupted)
+                );
                 Ok(self.summary(goal, &proposal.prepared.desired, &proposal.plan, true))
             }
             Verdict::LeaseLost(why) => Err(self.lost(&why).await),
@@ -297,9 +301,10 @@ impl Deployment<'_> {
     }
 
     /// Removes what nothing needs any more. The deploy has succeeded, whatever comes of this.
-    async fn prune(&self, lease: &Lease, keep: u32) {
+    async fn prune(&self, lease: &Lease, keep: u32, interrupted: &[Intent]) {
         let started = Instant::now();
-        match prune::after_deploy(&self.host, lease.authority(), keep, &self.depot.kept_as).await {
+        let over: Vec<&RunId> = self.ended(interrupted).collect();
+        match prune::after_deploy(&self.host, lease.authority(), keep, &self.depot.kept_as, &over).await {
             Ok(removed) if removed.images == 0 => {}
             Ok(removed) => {
                 let note = format!("{} images, {}", removed.images, super::release::bytes(removed.bytes));

@@ -13,7 +13,7 @@ use bowline_core::plan::{Plan, Step, StepId};
 use bowline_core::rollout::{Command, Input, Rollout, Verdict};
 use tokio::sync::{Notify, mpsc};
 
-use super::apply::Applier;
+use super::apply::{Applier, Ended};
 use super::sight::Sights;
 use crate::record::Recorder;
 use crate::ui::plan::describe;
@@ -84,9 +84,6 @@ pub(super) async fn drive(
     }
 }
 
-/// What came of steps that ended together; the first cause comes first.
-type Outcomes = Vec<(StepId, Result<(), Cause>)>;
-
 struct Driver<'r> {
     applier: Arc<Applier>,
     plan: &'r Plan<Action>,
@@ -95,13 +92,15 @@ struct Driver<'r> {
     started: Instant,
     begun: BTreeMap<StepId, Instant>,
     wanted: Vec<StepId>,
-    tell: mpsc::UnboundedSender<Outcomes>,
-    told: mpsc::UnboundedReceiver<Outcomes>,
+    tell: mpsc::UnboundedSender<Ended>,
+    told: mpsc::UnboundedReceiver<Ended>,
     /// Nothing more comes from it after its end.
     watch: Option<Watch>,
     sights: Sights,
     /// Services whose containers changed: looked at before the next tick.
     stirred: BTreeSet<String>,
+    /// When they changed: looks from before do not show it.
+    stirred_at: Instant,
     pending: Vec<Input>,
     looked: Instant,
 }
@@ -122,6 +121,7 @@ impl<'r> Driver<'r> {
             watch: Some(watch),
             sights: Sights::default(),
             stirred: BTreeSet::new(),
+            stirred_at: Instant::now(),
             pending: Vec::new(),
             looked: Instant::now(),
         }
@@ -154,7 +154,7 @@ impl<'r> Driver<'r> {
                     Ok(outcome) => outcome,
                     Err(_) => Err(Cause::new(format!("it took longer than {} s", step.timeout.as_secs()))),
                 };
-                let _ = tell.send(vec![(step.id, outcome)]);
+                let _ = tell.send(Ended { at: Instant::now(), outcomes: vec![(step.id, outcome)] });
             });
         }
     }
@@ -171,14 +171,15 @@ impl<'r> Driver<'r> {
             // Steps that end together are one reason to look.
             if !self.stirred.is_empty() && self.told.is_empty() {
                 let stirred = std::mem::take(&mut self.stirred);
-                self.look(Some(stirred)).await;
+                self.look(Some(stirred), self.stirred_at).await;
                 continue;
             }
             let pause = LOOK.saturating_sub(self.looked.elapsed());
             tokio::select! {
                 biased;
                 () = cancel.asked() => return Input::Cancelled,
-                Some(outcomes) = self.told.recv() => {
+                Some(Ended { at, outcomes }) = self.told.recv() => {
+                    self.stirred_at = self.stirred_at.max(at);
                     let inputs: Vec<Input> =
                         outcomes.into_iter().map(|(id, outcome)| self.take_outcome(id, outcome)).collect();
                     // The last that is put in is the next that is taken out.
@@ -187,7 +188,7 @@ impl<'r> Driver<'r> {
                 occurrence = next_occurrence(&mut self.watch) => self.take_occurrence(occurrence),
                 () = tokio::time::sleep(pause) => {
                     self.looked = Instant::now();
-                    self.look(None).await;
+                    self.look(None, self.looked).await;
                     self.pending.insert(0, Input::Tick);
                 }
             }
@@ -213,6 +214,7 @@ impl<'r> Driver<'r> {
         }
         if self.rollout.watched().contains(occurrence.service.as_str()) {
             self.stirred.insert(occurrence.service);
+            self.stirred_at = Instant::now();
         }
     }
 
@@ -233,8 +235,9 @@ impl<'r> Driver<'r> {
         }
     }
 
-    /// Looks at the services whose health counts now; at some of them only, where only those stirred.
-    async fn look(&mut self, only: Option<BTreeSet<String>>) {
+    /// Looks at the services whose health counts now; at some of them only, where only those stirred. What was seen since
+    /// then is not looked at again.
+    async fn look(&mut self, only: Option<BTreeSet<String>>, since: Instant) {
         let watched: BTreeSet<String> = self
             .rollout
             .watched()
@@ -246,7 +249,7 @@ impl<'r> Driver<'r> {
             return;
         }
         // An engine that does not answer now may answer at the next look; the rollout's own time ends the waiting.
-        let Ok(containers) = self.applier.containers(&watched).await else { return };
+        let Ok(containers) = self.applier.containers(&watched, since).await else { return };
         self.hear_deaths(&containers).await;
         for (service, sightings) in self.sights.look(&self.applier, watched, &containers).await {
             self.pending.push(Input::Seen(service, sightings));

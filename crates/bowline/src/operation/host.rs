@@ -1,15 +1,16 @@
 //! A Docker host as a target: connected to, and looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bowline_compose::connection::{Address, Connection, ConnectionError, Options};
 use bowline_compose::directory::Directory;
 use bowline_compose::document::Documents;
-use bowline_compose::engine::Engine;
+use bowline_compose::engine::{Engine, EngineError};
 use bowline_compose::lease::{Holder, Lease, LeaseError};
 use bowline_compose::observation::{Observation, observe};
 
+use bowline_core::compose::observed::Container;
 use bowline_core::event::RunId;
 
 use crate::config::{ComposeTarget, Config, Target};
@@ -31,6 +32,8 @@ pub struct Host {
     pub directory: Directory,
     /// Variables for the compose files, from the operator's files. They may be secret.
     pub(super) variables: BTreeMap<String, String>,
+    /// The last look at the project's containers, and when it began.
+    seen: tokio::sync::Mutex<Option<(Instant, Vec<Container>)>>,
 }
 
 /// The Docker host of this name in the configuration.
@@ -89,7 +92,8 @@ impl Host {
         });
         let directory = Directory::new(&connection, &path);
         let variables = read_variables(config, target)?;
-        Ok(Self { target: target.name.clone(), project, connection, engine, documents, directory, variables })
+        let (target, seen) = (target.name.clone(), tokio::sync::Mutex::default());
+        Ok(Self { target, project, connection, engine, documents, directory, variables, seen })
     }
 
     /// Looks at everything at once. `files` are the paths in the project's directory whose digests are wanted.
@@ -100,6 +104,23 @@ impl Host {
         observe(&self.documents, &self.directory, files)
             .await
             .map_err(|error| self.explain("looking at", &error, error.is_unreachable(), error.hint()))
+    }
+
+    /// The project's containers, by a look that began at `since` or later: the last one, where it did.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub(super) async fn containers(&self, since: Instant) -> Result<Vec<Container>, EngineError> {
+        let mut seen = self.seen.lock().await;
+        if let Some((began, containers)) = &*seen
+            && *began >= since
+        {
+            return Ok(containers.clone());
+        }
+        let began = Instant::now();
+        let (containers, _) = self.engine.containers(&self.project).await?;
+        *seen = Some((began, containers.clone()));
+        Ok(containers)
     }
 
     /// Takes the lock, waiting at most so long for whoever has it; `waiting` is told whom.
@@ -136,7 +157,7 @@ impl Host {
     }
 
     /// An engine's error in words.
-    pub fn failure(&self, doing: &str, error: &bowline_compose::engine::EngineError) -> Failure {
+    pub fn failure(&self, doing: &str, error: &EngineError) -> Failure {
         self.explain(doing, error, error.is_unreachable(), error.hint())
     }
 }
@@ -170,11 +191,7 @@ fn unreachable(target: &ComposeTarget, error: &ConnectionError) -> Failure {
     with_hint(failure, error.hint())
 }
 
-fn engine_failure(
-    doing: &str,
-    target: &ComposeTarget,
-    error: &bowline_compose::engine::EngineError,
-) -> Failure {
+fn engine_failure(doing: &str, target: &ComposeTarget, error: &EngineError) -> Failure {
     let failure = Failure::new(FailureKind::Unreachable, format!("{doing} {}", target.name)).because(error);
     with_hint(failure, error.hint())
 }

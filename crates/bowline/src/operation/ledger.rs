@@ -6,10 +6,12 @@ use bowline_compose::lease::Lease;
 use bowline_compose::state::StateError;
 use bowline_core::compose::placement::{Placement, place};
 use bowline_core::compose::planning::traces;
+use bowline_core::event::RunId;
 use bowline_core::journal::{Intent, Setback};
 use bowline_core::release::{Revision, Spec};
 use bowline_core::rollout::Evidence;
 
+use super::apply::moments_ago;
 use super::deploy::Deployment;
 use super::goal::Goal;
 use super::host::Host;
@@ -64,12 +66,8 @@ impl Deployment<'_> {
         base: Option<&Revision>,
     ) -> Outcome<()> {
         let goal = &proposal.goal;
-        let (containers, _) = self
-            .host
-            .engine
-            .containers(&self.host.project)
-            .await
-            .map_err(|error| self.host.failure("looking at", &error))?;
+        let containers = self.host.containers(moments_ago()).await;
+        let containers = containers.map_err(|error| self.host.failure("looking at", &error))?;
         let Placement { services, files, images } =
             place(&proposal.prepared.desired, &goal.images, &containers, base);
         let spec = goal.spec.digest();
@@ -87,17 +85,22 @@ impl Deployment<'_> {
             milliseconds: u64::try_from(Duration::from_secs_f64(self.recorder.seconds()).as_millis())
                 .unwrap_or(u64::MAX),
         };
-        self.noted(self.host.documents.commit(lease.authority(), &revision, &goal.spec).await)
+        self.noted(self.host.documents.commit(lease.authority(), &revision).await)
     }
 
     /// What was meant is done or undone: the journal's pages of this run, and of interrupted ones, go.
     pub(super) async fn clear_journal(&self, lease: &Lease, interrupted: &[Intent]) {
-        let own = std::iter::once(self.recorder.run());
-        for run in interrupted.iter().map(|intent| &intent.run).chain(own) {
-            if let Err(error) = self.host.documents.end(lease.authority(), run).await {
+        let end = |run| self.host.documents.end(lease.authority(), run);
+        for ended in futures_util::future::join_all(self.ended(interrupted).map(end)).await {
+            if let Err(error) = ended {
                 self.warn(error.to_string());
             }
         }
+    }
+
+    /// The runs that are over when this one is.
+    pub(super) fn ended<'i>(&'i self, interrupted: &'i [Intent]) -> impl Iterator<Item = &'i RunId> {
+        interrupted.iter().map(|intent| &intent.run).chain([self.recorder.run()])
     }
 }
 

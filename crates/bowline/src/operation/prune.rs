@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bowline_compose::document::Documents;
 use bowline_compose::engine::Writer;
 use bowline_compose::lease::Authority;
-use bowline_compose::observation::Observation;
+use bowline_compose::observation::{Inventory, take_inventory};
 use bowline_core::compose::desired::DeployImage;
 use bowline_core::compose::observed::HostImage;
 use bowline_core::compose::retention::{Outdated, needed, outdated};
 use bowline_core::digest::Digest;
+use bowline_core::event::RunId;
 use bowline_core::reference::{Reference, Repository};
 use bowline_core::release::Revision;
 use serde::Serialize;
@@ -101,19 +102,21 @@ impl Ours {
 
 /// Says what nothing needs any more. `elsewhere` are images that other projects on the same host need. Pure.
 fn find(
-    look: &Observation,
+    inventory: &Inventory,
     project: &str,
     kept_as: &Repository,
     keep: u32,
     elsewhere: &BTreeSet<Digest>,
 ) -> Waste {
-    let revisions = &look.state.revisions;
+    let revisions = &inventory.state.revisions;
     let ours = Ours::new(project, kept_as, revisions);
     let mut needed = needed(revisions.values(), keep);
     needed.extend(deployed(revisions, keep));
     needed.extend(elsewhere);
-    let repositories = ours.repositories(&look.observed.images);
-    let images = outdated(&look.observed, &needed, &repositories, |name| ours.names(name));
+    let repositories = ours.repositories(&inventory.images);
+    let strangers = inventory.strangers.iter().filter_map(|stranger| stranger.image);
+    let used = inventory.containers.iter().map(|container| container.image).chain(strangers).collect();
+    let images = outdated(&inventory.images, &used, &needed, &repositories, |name| ours.names(name));
     Waste { images, revisions: old(revisions, keep) }
 }
 
@@ -157,15 +160,24 @@ fn old(revisions: &BTreeMap<u64, Revision>, keep: u32) -> Vec<u64> {
 /// When the host does not answer; when a run did not end, for what it needs is not known; when something that Bowline
 /// keeps there cannot be read.
 pub async fn observe(host: &Host, keep: u32, kept_as: &Repository) -> Outcome<Waste> {
-    let nothing = BTreeSet::new();
-    let (look, elsewhere) = tokio::try_join!(host.look(&nothing), needed_elsewhere(host))?;
-    if let Some(intent) = look.state.intents.first() {
+    observe_after(host, keep, kept_as, &[]).await
+}
+
+/// The same, where these runs are over: what the journal says of them is about to go.
+async fn observe_after(host: &Host, keep: u32, kept_as: &Repository, over: &[&RunId]) -> Outcome<Waste> {
+    let inventory = async {
+        let taken = take_inventory(&host.documents).await;
+        taken.map_err(|error| host.explain("looking at", &error, error.is_unreachable(), error.hint()))
+    };
+    let (inventory, elsewhere) = tokio::try_join!(inventory, needed_elsewhere(host))?;
+    let mut intents = inventory.state.intents.iter().filter(|intent| !over.contains(&&intent.run));
+    if let Some(intent) = intents.next() {
         return Err(Failure::failed(format!("looking for what {} does not need", host.target))
             .since(format!("a {} by {} has not ended: what it needs is not known", intent.verb, intent.by))
             .hint("wait for it, or deploy or roll back first"));
     }
-    check_readable(host, &look.state.unreadable)?;
-    Ok(find(&look, &host.project, kept_as, keep, &elsewhere))
+    check_readable(host, &inventory.state.unreadable)?;
+    Ok(find(&inventory, &host.project, kept_as, keep, &elsewhere))
 }
 
 /// What cannot be read may name images that are needed.
@@ -179,19 +191,21 @@ fn check_readable(host: &Host, unreadable: &BTreeMap<String, String>) -> Outcome
 /// The images that other projects on the same host may go back to.
 async fn needed_elsewhere(host: &Host) -> Outcome<BTreeSet<Digest>> {
     let projects = host.engine.projects().await.map_err(|error| host.failure("looking at", &error))?;
-    let mut found = BTreeSet::new();
-    for project in projects.iter().filter(|project| project.name != host.project) {
-        // A name that no document can have is a project that Bowline never deployed.
-        let Ok(documents) = Documents::new(&host.engine, &project.name) else { continue };
+    let read = async |documents: Documents| {
         let state = documents.state().await.map_err(|error| {
             host.explain("reading what was deployed to", &error, error.is_unreachable(), error.hint())
         })?;
         check_readable(host, &state.unreadable)?;
         // Its own number of releases is not known here: all that its revisions name stays.
-        found.extend(needed(state.revisions.values(), u32::MAX));
+        let mut found = needed(state.revisions.values(), u32::MAX);
         found.extend(deployed(&state.revisions, u32::MAX));
-    }
-    Ok(found)
+        Ok::<_, Failure>(found)
+    };
+    let others = projects.iter().filter(|project| project.name != host.project);
+    // A name that no document can have is a project that Bowline never deployed.
+    let documents = others.filter_map(|project| Documents::new(&host.engine, &project.name).ok());
+    let found = futures_util::future::try_join_all(documents.map(read)).await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// Removes what was found. What is in use by now stays.
@@ -225,7 +239,8 @@ pub async fn apply(host: &Host, authority: &Authority, waste: &Waste) -> Outcome
     Ok(removed)
 }
 
-/// What a deploy ends with: looks again, and removes what nothing needs. Call it once the run's journal is closed.
+/// What a deploy ends with: looks again, and removes what nothing needs. `over` are the runs that ended with it: whether
+/// the journal still has them makes no difference.
 ///
 /// # Errors
 /// See [`observe`] and [`apply`]; the deploy itself has succeeded.
@@ -234,8 +249,9 @@ pub async fn after_deploy(
     authority: &Authority,
     keep: u32,
     kept_as: &Repository,
+    over: &[&RunId],
 ) -> Outcome<Removed> {
-    let waste = observe(host, keep, kept_as).await?;
+    let waste = observe_after(host, keep, kept_as, over).await?;
     apply(host, authority, &waste).await
 }
 
@@ -260,8 +276,6 @@ pub async fn prune(host: &Host, keep: u32, kept_as: &Repository, shown: &Waste) 
 
 #[cfg(test)]
 mod tests {
-    use bowline_core::event::RunId;
-
     use super::*;
 
     fn revisions(releases: &[&str]) -> BTreeMap<u64, Revision> {

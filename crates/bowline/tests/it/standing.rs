@@ -54,7 +54,8 @@ async fn status_and_history_tell_what_runs_and_what_was_left() {
     let documents = stage.documents().await;
     let lease = Lease::take(&documents, "20261122T101500-aaaaaaaaaa", "deploy").await.unwrap();
     let revision = revision(1, &[("web", &id), ("gone", "0123")]);
-    documents.commit(lease.authority(), &revision, &Spec::default()).await.unwrap();
+    documents.keep_spec(lease.authority(), &Spec::default()).await.unwrap();
+    documents.commit(lease.authority(), &revision).await.unwrap();
     let intent = Intent {
         run: RunId::from("20261122T101500-aaaaaaaaaa".to_owned()),
         verb: "deploy".into(),
@@ -101,7 +102,7 @@ async fn a_change_by_hand_is_seen() {
     let (web, two, three) = (ids("web"), ids("two"), ids("three"));
     let mut left = revision(1, &[("web", &web), ("two", &two), ("three", &three)]);
     left.files = [("compose.yaml".to_owned(), Digest::of(COMPOSE.as_bytes()))].into();
-    documents.commit(lease.authority(), &left, &Spec::default()).await.unwrap();
+    documents.commit(lease.authority(), &left).await.unwrap();
     for target in TARGETS {
         assert_eq!(stage.json(&["diff", target, "--check"])["drift"], serde_json::json!([]));
     }

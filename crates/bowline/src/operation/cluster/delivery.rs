@@ -48,8 +48,8 @@ impl<'c> Delivery<'c> {
     /// # Errors
     /// When there is none.
     pub async fn choose(&self, version: Option<&str>) -> Outcome<Release> {
-        let platform = Platform::linux(std::env::consts::ARCH);
-        choice::find(self.depot, self.config, version, Some(&platform)).await
+        let platform = async { Ok(Some(Platform::linux(std::env::consts::ARCH))) };
+        choice::find(self.depot, self.config, version, platform).await
     }
 
     /// The goal of deploying a release; `manifests` are handed over in place of the release's own.
