@@ -83,6 +83,8 @@ struct Inner {
     far_socket: PathBuf,
     /// How many connections to the engine may stay open while they are not needed.
     idle_sockets: usize,
+    /// Whether the engine has answered already.
+    answered: bool,
     user: String,
     home: String,
     has_docker: bool,
@@ -117,6 +119,11 @@ impl Connection {
     /// How many connections to the engine's socket may stay open while they are not needed.
     pub(crate) fn idle_sockets(&self) -> usize {
         self.inner.idle_sockets
+    }
+
+    /// Whether the engine answered when the connection was made.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.inner.answered
     }
 
     /// Who we are there.
@@ -279,14 +286,15 @@ async fn open_near(options: &Options) -> Result<Near, ConnectionError> {
         return Ok(Near::There(there));
     }
     let far_socket = check(&address, &facts)?;
-    let sockets = Sockets { near: far_socket.clone(), far: far_socket, idle: IDLE_SOCKETS };
+    let sockets = Sockets { near: far_socket.clone(), far: far_socket, idle: IDLE_SOCKETS, answered: false };
     Ok(Near::Here(Connection::new(address, None, sockets, &facts)))
 }
 
 async fn open_far(address: &Address, options: &Options) -> Result<Connection, ConnectionError> {
     let (master, facts) = Master::open(address, options).await?;
     if options.without_engine {
-        let sockets = Sockets { near: master.socket(), far: probe::SOCKET.into(), idle: IDLE_SOCKETS };
+        let (near, far) = (master.socket(), probe::SOCKET.into());
+        let sockets = Sockets { near, far, idle: IDLE_SOCKETS, answered: false };
         return Ok(Connection::new(address.clone(), Some(Arc::new(master)), sockets, &facts));
     }
     let far_socket = check(address, &facts)?;
@@ -295,18 +303,20 @@ async fn open_far(address: &Address, options: &Options) -> Result<Connection, Co
     if far_socket != Path::new(probe::SOCKET) {
         socket = master.forward_socket(&far_socket.display().to_string()).await?;
     }
-    if !answers(&socket).await && master.lost().is_none() && facts.docker.is_some() {
+    let mut answered = answers(&socket).await;
+    if !answered && master.lost().is_none() && facts.docker.is_some() {
         // sshd may forward no sockets (AllowStreamLocalForwarding no). A connection is a session then: there are few.
         idle = 0;
         socket = relay::listen(&master).map_err(|error| ConnectionError::Local {
             host: address.to_string(),
             reason: error.to_string(),
         })?;
-        if !answers(&socket).await {
+        answered = answers(&socket).await;
+        if !answered {
             return Err(ConnectionError::EngineDown { host: address.to_string(), socket: far_socket });
         }
     }
-    let sockets = Sockets { near: socket, far: far_socket, idle };
+    let sockets = Sockets { near: socket, far: far_socket, idle, answered };
     Ok(Connection::new(address.clone(), Some(master), sockets, &facts))
 }
 
@@ -343,6 +353,7 @@ struct Sockets {
     near: PathBuf,
     far: PathBuf,
     idle: usize,
+    answered: bool,
 }
 
 impl Connection {
@@ -353,6 +364,7 @@ impl Connection {
             socket: sockets.near,
             far_socket: sockets.far,
             idle_sockets: sockets.idle,
+            answered: sockets.answered,
             user: facts.user.clone(),
             home: facts.home.clone(),
             has_docker: facts.docker.is_some(),

@@ -160,7 +160,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Greets the engine behind a connection and agrees on an API version: one round trip.
+    /// Greets the engine behind a connection, unless it has answered already: one round trip. No API version is asked
+    /// for: an engine answers in the newest that it knows, and what is used here has been in all of them.
     pub async fn open(connection: &Connection) -> Result<Self, EngineError> {
         let what = "greet the engine";
         let host: Arc<str> = connection.address().to_string().into();
@@ -170,9 +171,11 @@ impl Engine {
             source: Box::new(source),
         };
         let docker = connect(connection).map_err(unreachable)?;
-        let engine = Self { docker: docker.clone(), connection: connection.clone(), host: Arc::clone(&host) };
-        let docker = engine.ask(what, ORDINARY, docker.negotiate_version()).await?;
-        Ok(Self { docker, ..engine })
+        let engine = Self { docker, connection: connection.clone(), host: Arc::clone(&host) };
+        if !connection.has_answered() {
+            engine.ask(what, ORDINARY, engine.docker.ping()).await?;
+        }
+        Ok(engine)
     }
 
     /// The connection that it is reached through.
