@@ -86,6 +86,20 @@ pub struct ServerVersion {
     pub text: String,
 }
 
+impl ServerVersion {
+    /// Whether the server notes who set the number of pods through `scale`, as autoscalers do (since 1.22:
+    /// kubernetes#98377).
+    pub fn notes_scaling(&self) -> bool {
+        (self.major, self.minor) >= (1, 22)
+    }
+
+    /// Whether one stream of a command in a container can end while the others go on (`v5.channel.k8s.io`, on by default
+    /// since 1.30: KEP-4006).
+    pub(crate) fn ends_single_streams(&self) -> bool {
+        (self.major, self.minor) >= (1, 30)
+    }
+}
+
 /// What the cluster knows of what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalog {

@@ -73,7 +73,8 @@ impl Cluster {
     }
 
     /// Runs a command to its end, connected with these streams, and gives its exit code. With a terminal, input and
-    /// output are raw: whoever calls puts the own terminal into that mode, and back.
+    /// output are raw: whoever calls puts the own terminal into that mode, and back. Servers older than 1.30 cannot tell the
+    /// command that its input has ended: one that waits for that goes on.
     ///
     /// # Errors
     /// When it cannot be started, or the connection breaks.
@@ -101,11 +102,15 @@ impl Cluster {
             max_stdout_buf_size: Some(BUFFER),
             max_stderr_buf_size: Some(BUFFER),
         };
+        let ends = match streams.stdin {
+            Some(_) => self.version().await?.ends_single_streams(),
+            None => true,
+        };
         let pods: Api<Pod> = Api::namespaced(self.client().clone(), &place.namespace);
         let starting = pods.exec(&place.pod, command, &params);
         let mut process = self.ask(&what, ORDINARY, starting).await?;
         let status = process.take_status();
-        carry(&mut process, streams).await.map_err(|error| KubeError::Unexpected {
+        carry(&mut process, streams, ends).await.map_err(|error| KubeError::Unexpected {
             what: what.clone(),
             message: format!("its output cannot be passed on: {error}"),
         })?;
@@ -131,8 +136,13 @@ fn what(place: &Place) -> String {
     format!("run a command in {}/{}", place.namespace, place.pod)
 }
 
-/// Carries bytes both ways until the command's outputs have ended.
-async fn carry<I, O, E>(process: &mut AttachedProcess, streams: Streams<I, O, E>) -> std::io::Result<()>
+/// Carries bytes both ways until the command's outputs have ended. `ends`: whether the input's end can be told; else it
+/// would end the connection, and all that is still to come with it.
+async fn carry<I, O, E>(
+    process: &mut AttachedProcess,
+    streams: Streams<I, O, E>,
+    ends: bool,
+) -> std::io::Result<()>
 where
     I: AsyncRead + Unpin,
     O: AsyncWrite + Unpin,
@@ -160,7 +170,10 @@ where
     let input = async {
         if let (Some(mut from), Some(mut to)) = (stdin, to_stdin) {
             let _ = copy(&mut from, &mut to).await;
-            let _ = to.shutdown().await;
+            if ends {
+                let _ = to.shutdown().await;
+            }
+            std::future::pending::<()>().await;
         }
         std::future::pending::<()>().await;
     };

@@ -73,6 +73,31 @@ pub fn adjust(
     Ok(())
 }
 
+/// Leaves the number of pods as it is where an autoscaler among the manifests sets it: one of none is not its. For servers
+/// that do not note that it did: others report a conflict, and it is left then.
+pub fn keep_scale(manifests: &mut [Manifest], live: &BTreeMap<ObjectId, Value>) {
+    let scaled: BTreeSet<(Option<String>, String, String)> = manifests
+        .iter()
+        .filter(|manifest| manifest.id.kind.is("autoscaling", "HorizontalPodAutoscaler"))
+        .filter_map(|manifest| {
+            let of_target = |field: &str| manifest.value.pointer(&format!("/spec/scaleTargetRef/{field}"));
+            let text = |field: &str| of_target(field).and_then(Value::as_str).map(str::to_owned);
+            Some((manifest.id.namespace.clone(), text("kind")?, text("name")?))
+        })
+        .collect();
+    for manifest in manifests {
+        let id = &manifest.id;
+        let replicas = live.get(id).and_then(|live| live.pointer("/spec/replicas"));
+        if let (Some(wanted), Some(replicas)) = (manifest.value.pointer_mut("/spec/replicas"), replicas)
+            && *wanted != 0
+            && *replicas != 0
+            && scaled.contains(&(id.namespace.clone(), id.kind.kind.clone(), id.name.clone()))
+        {
+            *wanted = replicas.clone();
+        }
+    }
+}
+
 fn scale(manifest: &mut Manifest, wanted: &ServiceOverride) -> Result<(), AdjustmentError> {
     let off = wanted.enabled == Some(false);
     let replicas = if off { Some(0) } else { wanted.replicas };
@@ -216,6 +241,26 @@ mod tests {
             let mut manifests = [workload(kind, json!({"template": {"spec": {}}}))];
             adjust(&mut manifests, "user", &Containers::new(), &off).unwrap();
             assert_eq!(manifests[0].value.pointer(pointer), Some(&expected), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_an_autoscaler_set_is_left() {
+        let scaler = json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "s"},
+            "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "user"}}});
+        let origin = Origin { file: "s.yaml".into(), line: 1, column: 1 };
+        let scaler = Manifest { id: identify(&scaler).unwrap(), version: "v1".into(), value: scaler, origin };
+        for (kind, wanted, live, expected) in [
+            ("Deployment", json!({"replicas": 1}), json!({"replicas": 3}), json!({"replicas": 3})),
+            ("Deployment", json!({"replicas": 0}), json!({"replicas": 3}), json!({"replicas": 0})),
+            ("Deployment", json!({"replicas": 1}), json!({"replicas": 0}), json!({"replicas": 1})),
+            ("Deployment", json!({}), json!({"replicas": 3}), json!({})),
+            ("StatefulSet", json!({"replicas": 1}), json!({"replicas": 3}), json!({"replicas": 1})),
+        ] {
+            let mut manifests = [scaler.clone(), workload(kind, wanted)];
+            let live = BTreeMap::from([(manifests[1].id.clone(), json!({"spec": live}))]);
+            keep_scale(&mut manifests, &live);
+            assert_eq!(manifests[1].value["spec"], expected, "{kind}");
         }
     }
 

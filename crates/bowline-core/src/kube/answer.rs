@@ -234,7 +234,7 @@ fn without_value(field: &str, message: &str) -> String {
 }
 
 /// What does not fit the schema: `… typed patch object (…): .spec.foo: field not declared in schema`, or several of
-/// those after `errors:`.
+/// those after `errors:`. Servers of 1.20 leave the parenthesis out.
 fn typed_causes(message: &str) -> Vec<Cause> {
     if let Some((_, rest)) = message.split_once("strict decoding error: ") {
         let cause = |text: &str| Cause {
@@ -244,7 +244,8 @@ fn typed_causes(message: &str) -> Vec<Cause> {
         return rest.split(", ").map(cause).collect();
     }
     let Some((_, rest)) = message.split_once("typed patch object") else { return Vec::new() };
-    let Some((_, rest)) = rest.split_once("): ") else { return Vec::new() };
+    let named = rest.starts_with(" (").then(|| rest.split_once("): ")).flatten().map(|(_, rest)| rest);
+    let Some(rest) = named.or_else(|| rest.strip_prefix(": ")) else { return Vec::new() };
     let rest = rest.strip_prefix("errors:").unwrap_or(rest);
     let cause = |line: &str| {
         let line = line.trim();
@@ -386,6 +387,18 @@ mod tests {
                 "failed to create typed patch object (chat/user; apps/v1, Kind=Deployment): errors:\n  .spec.template.spec.containers[name=\"a\"].env: duplicate entries for key [name=\"X\"]",
                 ".spec.template.spec.containers[name=\"a\"].env",
                 "duplicate entries for key [name=\"X\"]",
+            ),
+            (
+                500,
+                "failed to create typed patch object: .spec.foo: field not declared in schema",
+                ".spec.foo",
+                "field not declared in schema",
+            ),
+            (
+                500,
+                "failed to create typed patch object: errors:\n  .spec.b: expected list, got (a): b",
+                ".spec.b",
+                "expected list, got (a): b",
             ),
             (
                 400,

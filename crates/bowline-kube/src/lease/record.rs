@@ -7,7 +7,7 @@ use http::{Method, Request};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use kube::client::Body;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::call::{Again, Call, segment};
 use crate::cluster::{Cluster, ORDINARY};
@@ -16,6 +16,9 @@ use crate::error::KubeError;
 
 /// Who has the lease, or who gave it back or broke it: a [`Holder`] as JSON.
 const HOLDER: &str = "bowline.dev/holder";
+/// There in every other version of the lease: up to 1.24 the API server notes the time of a write only where the set of
+/// fields changes with it, not where a value does (kubernetes#110058).
+const BEAT: &str = "bowline.dev/beat";
 /// The name under which the API server notes when we wrote.
 const MANAGER: &str = "bowline-lease";
 
@@ -96,6 +99,7 @@ impl Record {
     /// The lease, renewed. The time in it is ours, for people to read.
     pub(super) fn renewed_now(&self) -> Self {
         let mut record = self.clone();
+        record.annotate(|_| {});
         if let Some(spec) = record.0.get_mut("spec").and_then(Value::as_object_mut) {
             spec.insert("renewTime".into(), micros(Timestamp::now()).into());
         }
@@ -239,11 +243,18 @@ impl Record {
     fn sign(&mut self, holder: &Holder) {
         // Texts and numbers alone: making JSON of them does not fail.
         let text = serde_json::to_string(holder).unwrap_or_default();
+        self.annotate(|annotations| drop(annotations.insert(HOLDER.into(), text.into())));
+    }
+
+    /// Changes the annotations, and which of them there are.
+    fn annotate(&mut self, change: impl FnOnce(&mut Map<String, Value>)) {
         let Some(metadata) = self.0.get_mut("metadata").and_then(Value::as_object_mut) else { return };
         let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
-        if let Some(annotations) = annotations.as_object_mut() {
-            annotations.insert(HOLDER.into(), text.into());
+        let Some(annotations) = annotations.as_object_mut() else { return };
+        if annotations.remove(BEAT).is_none() {
+            annotations.insert(BEAT.into(), "".into());
         }
+        change(annotations);
     }
 
     fn set_spec(&mut self, spec: Value) {
@@ -317,6 +328,19 @@ mod tests {
         assert!(free.is_free() && !free.is_held_by(&holder("b")));
         assert_eq!((free.number(), free.version()), (4, Some("7")));
         assert_eq!(free.holder().unwrap().run, "b");
+    }
+
+    #[test]
+    fn each_write_changes_which_fields_there_are() {
+        let fields = |record: &Record| record.0["metadata"]["annotations"].as_object().unwrap().len();
+        let mut record = record();
+        for next in
+            [Record::renewed_now, Record::renewed_now, |record: &Record| record.released(&holder("a"))]
+        {
+            let written = next(&record);
+            assert_ne!(fields(&written), fields(&record));
+            record = written;
+        }
     }
 
     #[test]

@@ -181,9 +181,11 @@ impl Harbour {
     pub(crate) fn objects(&self) -> BTreeMap<String, Value> {
         let listed = self.get(&[KINDS]);
         let items = listed["items"].as_array().unwrap().iter();
-        let own = |item: &&Value| item["metadata"]["labels"]["app.kubernetes.io/managed-by"] != "bowline";
+        // Up to 1.23 each namespace gets a Secret for its default account.
+        let of_account = |item: &Value| item["type"] == "kubernetes.io/service-account-token";
+        let own = |item: &Value| item["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "bowline";
         items
-            .filter(own)
+            .filter(|item| !own(item) && !of_account(item))
             .map(|item| {
                 let text = |value: &Value| value.as_str().unwrap().to_owned();
                 let key = format!("{}/{}", text(&item["kind"]), text(&item["metadata"]["name"]));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bowline_core::digest::Digest;
 use bowline_core::finding::{Finding, Findings};
 use bowline_core::journal::Traces;
+use bowline_core::kube::adjustment::keep_scale;
 use bowline_core::kube::comparison::{Loss, Verdict, loss};
 use bowline_core::kube::object::ObjectId;
 use bowline_core::kube::order::{Ordering, edges, runs_pods};
@@ -65,9 +66,12 @@ pub struct Proposal {
 ///
 /// # Errors
 /// When the cluster does not answer, or the objects wait for each other in a circle.
-pub async fn propose(site: &Site, prepared: Prepared, wish: &Wish) -> Outcome<Proposal> {
+pub async fn propose(site: &Site, mut prepared: Prepared, wish: &Wish) -> Outcome<Proposal> {
     let state = site.state().await?;
     let (seen, catalog) = survey::own(site, &prepared, &state).await?;
+    if !catalog.server.notes_scaling() {
+        keep_scale(&mut prepared.goal.manifests, &seen.objects);
+    }
     let base = state.newest();
     let inventory = base.map(|base| &base.inventory);
     let ordering = edges(&prepared.goal.manifests).map_err(|error| {
