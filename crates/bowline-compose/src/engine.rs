@@ -2,6 +2,7 @@
 
 mod adoption;
 mod container;
+mod exec;
 mod image;
 mod log;
 mod machine;
@@ -21,6 +22,7 @@ use hyperlocal::UnixConnector;
 use crate::connection::{Connection, ConnectionError, RunError};
 
 pub use adoption::{FoundProject, FoundService};
+pub use exec::Streams;
 pub use image::{Credential, Progress};
 pub use log::{Line, Stream};
 pub use machine::Machine;

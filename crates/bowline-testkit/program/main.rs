@@ -21,7 +21,7 @@
 //! On the same port it answers gRPC's health check (`grpc.health.v1.Health/Check`) as it answers the health path.
 //!
 //! `program health [PATH]` asks the server in the same container and exits 0 or 1; `program get URL` prints an answer;
-//! `program print TEXT` prints TEXT; `program exit CODE` exits; `program sleep SECONDS` sleeps.
+//! `program print TEXT` prints TEXT; `program echo` prints what it reads, to its end; `program exit CODE` exits; `program sleep SECONDS` sleeps.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
@@ -97,6 +97,7 @@ fn main() {
             None => std::process::exit(2),
         },
         "print" => say(&argument(2)),
+        "echo" => drop(std::io::copy(&mut std::io::stdin(), &mut std::io::stdout())),
         "exit" => std::process::exit(argument(2).parse().unwrap_or(1)),
         "sleep" => std::thread::sleep(Duration::from_secs_f64(argument(2).parse().unwrap_or(1.0))),
         _ => serve(),

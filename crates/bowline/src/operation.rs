@@ -14,6 +14,7 @@ pub mod detach;
 pub mod diff;
 pub mod doctor;
 mod drive;
+pub mod exec;
 pub mod goal;
 pub mod history;
 pub mod host;

@@ -1,12 +1,15 @@
 //! What is told of a target without touching it: status, history, lock, diff.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::Stdio;
 
 use bowline_compose::lease::Lease;
 use bowline_core::digest::Digest;
 use bowline_core::event::RunId;
 use bowline_core::journal::Intent;
 use bowline_core::release::{Placed, Revision, Spec};
+use serde_json::Value;
 
 use crate::stage::{Stage, TARGETS, said};
 
@@ -91,6 +94,47 @@ async fn status_and_history_tell_what_runs_and_what_was_left() {
     stage.assert_untouched(&before);
 }
 
+#[test]
+fn a_command_runs_in_a_container_near_and_far() {
+    let Some(stage) = Stage::new("v-exec", TOML, COMPOSE) else { return };
+    stage.compose(&["up", "--detach", "--wait"]);
+    stage.compose(&["stop", "two"]);
+    for target in TARGETS {
+        let mut child = stage
+            .command(&["exec", target, "web", "--", "/program", "echo"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Longer than any buffer on the way; the program ends when it is told that its input has.
+        let text = "to be read\n".repeat(100_000);
+        let mut input = child.stdin.take().unwrap();
+        let written = text.clone();
+        let writer = std::thread::spawn(move || input.write_all(written.as_bytes()).unwrap());
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap();
+        assert!(output.status.success() && output.stdout == text.as_bytes(), "{}", output.stdout.len());
+        let told = stage.bowline(&["--json", "exec", target, "web", "--", "/program", "exit", "7"]);
+        assert_eq!(told.status.code(), Some(7));
+        let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+        assert_eq!((&told["exit"], &told["container"]), (&7.into(), &"shop-web-1".into()), "{told}");
+        for (arguments, code, text) in [
+            (&["exec", target, "wen", "--", "/program"][..], 2, "it has three, two, web"),
+            (&["exec", target, "two", "--", "/program"], 1, "none of its containers runs"),
+            (&["exec", target, "web", "--container", "x", "--", "/program"], 2, "it has shop-web-1"),
+            (&["exec", target, "web", "--pod", "x", "--", "/program"], 2, "--container"),
+        ] {
+            let output = stage.bowline(arguments);
+            let (shown, complained) = said(&output);
+            assert_eq!(output.status.code(), Some(code), "{arguments:?}: {complained}");
+            assert!(complained.contains(text), "{arguments:?}: {shown}{complained}");
+        }
+        // Engines differ in which of the shells' two codes it is.
+        let missing = stage.bowline(&["exec", target, "web", "--", "/nothing"]);
+        assert!(matches!(missing.status.code(), Some(126 | 127)), "{missing:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_by_hand_is_seen() {
     let Some(stage) = Stage::new("v-diff", TOML, COMPOSE) else { return };
@@ -142,10 +186,10 @@ fn logs_are_put_together_and_go_on_over_a_restart() {
         assert_eq!(none, "");
 
         let mut follower = stage.command(&["logs", target, "--follow", "web", "--json"]);
-        let mut follower = follower.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut follower = follower.stdout(Stdio::piped()).spawn().unwrap();
         let output = std::io::BufReader::new(follower.stdout.take().unwrap());
         let mut texts = std::io::BufRead::lines(output).map(|line| {
-            let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+            let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
             line["text"].as_str().unwrap().to_owned()
         });
         assert!(texts.by_ref().take(20).any(|text| text.contains("hello")));

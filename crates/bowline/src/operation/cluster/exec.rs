@@ -1,19 +1,15 @@
 //! `exec` in a cluster: a command in a container that runs already.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use bowline_core::kube::place::{choose_container, choose_pod};
-use bowline_kube::exec::{Output, Place, Streams};
+use bowline_kube::exec::{Place, Streams};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::crew::Crew;
 use super::site::Site;
 use crate::error::{Failure, Outcome};
-
-/// How long a command may take whose output is gathered.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// Which container is meant.
 #[derive(Debug, Clone)]
@@ -80,13 +76,4 @@ where
         .exec(place, command, streams)
         .await
         .map_err(|error| site.explain("running a command on", &error))
-}
-
-/// Runs a command that reads nothing to its end, and gives what it wrote.
-///
-/// # Errors
-/// As with [`run`].
-pub async fn gather(site: &Site, place: &Place, command: &[String]) -> Outcome<Output> {
-    let output = site.cluster.exec_output(place, command, LONGEST).await;
-    output.map_err(|error| site.explain("running a command on", &error))
 }
