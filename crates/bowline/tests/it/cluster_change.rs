@@ -77,7 +77,7 @@ fn replicas(harbour: &Harbour, name: &str) -> u64 {
 #[test]
 fn the_number_of_pods_is_left_to_an_autoscaler() {
     let Some(harbour) = Harbour::open("scale") else { return };
-    let scaler = "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec:\n  \
+    let scaler = "apiVersion: autoscaling/v1\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec:\n  \
                   scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}\n  minReplicas: 3\n  \
                   maxReplicas: 4\n";
     harbour.work.write("k8s/scaler.yaml", scaler);
