@@ -1,8 +1,9 @@
 """A cluster: `bowline deploy` against `kubectl apply`, on the same three nodes, in turns.
 
 Objects are half ConfigMaps, a quarter Services, a quarter Deployments without pods, so that it is the applying that is
-measured. kubectl has a namespace of its own with the same objects. What runs pods runs one static program of half a
-megabyte.
+measured. Each peer has a namespace of its own with the same objects. The bars are for kubectl; kapp, which also looks
+before it writes, and Helm, which most people have, are there to compare, each as it comes. What runs pods runs one static
+program of half a megabyte.
 
 Since 1.27 `kubectl apply` reads the whole schema of an object's group anew for each object, twice (`openapi3.root.GVSpec`),
 some 0.1 s of processor time: an older one took 0.44 s for 100 objects in which nothing changed."""
@@ -13,6 +14,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import peer
 from place import Repository, run, timed
 from report import say
 
@@ -133,24 +135,68 @@ class Project:
 
 
 class Peer:
-    """`kubectl apply` of the same manifests into a namespace of its own."""
+    """A program that brings the same manifests into a namespace of its own."""
 
-    def __init__(self, cluster, namespace, directory, *flags):
-        self.cluster, self.namespace, self.directory, self.flags = cluster, namespace, directory, flags
+    def __init__(self, name, command, namespace, directory, environment):
+        self.name, self.command, self.directory, self.environment = name, command, directory, environment
+        self.namespace, self.times, self.slow, self.failure = namespace, {}, False, None
 
     def write(self, variant, files):
-        """Keeps one variant's manifests."""
-        for path, text in files.items():
+        """Keeps one variant's manifests; for Helm they are those of a chart."""
+        chart = {"Chart.yaml": f"apiVersion: v2\nname: bench\nversion: 0.{variant}.0\n"}
+        chart |= {f"templates/{path}": text for path, text in files.items()}
+        for path, text in (chart if "upgrade" in self.command else files).items():
             at = self.directory / str(variant) / path
             at.parent.mkdir(parents=True, exist_ok=True)
             at.write_text(text)
 
     def apply(self, variant):
-        """Applies a variant."""
-        self.cluster.kubectl("-n", self.namespace, "apply", "-R", *self.flags, "-f", self.directory / str(variant))
+        """Applies a variant. Without what is there only to compare the others are measured all the same."""
+        if self.failure is None:
+            try:
+                run([*self.command, self.directory / str(variant), "-n", self.namespace], env=self.environment)
+            except RuntimeError as error:
+                if self.name.startswith("kubectl"):
+                    raise
+                self.fail(error)
+
+    def fail(self, error):
+        """From here on it is not measured."""
+        self.failure = " ".join(str(error).split())[-300:]
+
+    def measure(self, turn, case, variant):
+        """Takes a case's time; of what takes minutes, as kubectl does with 1,000 objects, only in the first turn."""
+        if turn == 0 or not self.slow:
+            took = timed(lambda: self.apply(variant))
+            self.times.setdefault(case, []).append(took)
+            self.slow = self.slow or took > 60
 
 
-def in_turns(turn, *sides):
+def make_peers(place, cluster, count):
+    """All peers."""
+    environment = place.environment("kubernetes-peers", KUBECONFIG=cluster.variables["KUBECONFIG"])
+    kubectl = cluster.variables["KUBECTL"]
+    commands = {
+        "kubectl apply": [kubectl, "apply", "-R", "-f"],
+        "kubectl apply --server-side": [kubectl, "apply", "-R", "--server-side", "-f"],
+        "kapp deploy": ["kapp", "deploy", "--yes", "-a", "bench", "-f"],
+        "helm upgrade": ["helm", "upgrade", "--install", "bench"],
+    }
+    peers = []
+    for number, (name, command) in enumerate(commands.items()):
+        namespace = cluster.namespace(f"peer-{number}-{count}")
+        each = Peer(name, command, namespace, place.directory(f"kubernetes-{namespace}"), environment)
+        peers.append(each)
+        if command[0] in peer.MODULES:
+            each.name += f" ({peer.MODULES[command[0]][1]})"
+            try:
+                command[0] = peer.build(command[0])
+            except (OSError, RuntimeError) as error:
+                each.fail(error)
+    return peers
+
+
+def in_turns(turn, sides):
     """Runs the sides, the other way around every second time."""
     for side in sides if turn % 2 == 0 else reversed(sides):
         side()
@@ -158,42 +204,41 @@ def in_turns(turn, *sides):
 
 def measure_many(place, report, cluster, program, count, runs):
     """So many objects: nothing changed, or ten of them."""
-    own, client, server = (cluster.namespace(f"{side}-{count}") for side in ("own", "client", "server"))
+    own = cluster.namespace(f"own-{count}")
     project = Project(place, cluster, f"many-{count}", own, program)
-    peers = [Peer(cluster, client, place.directory(f"kubernetes-client-{count}")),
-             Peer(cluster, server, place.directory(f"kubernetes-server-{count}"), "--server-side")]
+    peers = make_peers(place, cluster, count)
     say(f"kubernetes: {count} objects: releases, and everything applied once")
     tags = []
     for variant in (0, 1):
         files = objects(count, variant == 1)
         tags.append(project.release(files, f"[minor] variant {variant}"))
-        for peer in peers:
-            peer.write(variant, files)
+        for each in peers:
+            each.write(variant, files)
     project.deploy(tags[0])
-    for peer in peers:
-        peer.apply(0)
-    state = {"current": 0}
-    times = {case: ([], [], []) for case in ("nothing changed", "ten changed")}
+    for each in peers:
+        each.apply(0)
+    current = 0
+    cases = {"nothing changed": [], "ten changed": []}
     for turn in range(runs):
-        for case, (ours, client_times, server_times) in times.items():
+        for case, ours in cases.items():
             if case == "ten changed":
-                state["current"] = 1 - state["current"]
-            variant = state["current"]
-            sides = [lambda: ours.append(timed(lambda: project.deploy(tags[variant]))),
-                     lambda: server_times.append(timed(lambda: peers[1].apply(variant)))]
-            # Of 1,000 objects it takes minutes, of its processor's time: see above.
-            if turn == 0 or count < 1000:
-                sides.append(lambda: client_times.append(timed(lambda: peers[0].apply(variant))))
-            in_turns(turn, *sides)
-            say(f"kubernetes: {count} objects, {case}: ours {ours[-1]:.2f} s, kubectl {client_times[-1]:.2f} s, "
-                f"kubectl --server-side {server_times[-1]:.2f} s")
-    bars = {(100, "nothing changed"): (1, None), (1000, "ten changed"): (1 / 3, 1 / 10)}
-    for case, (ours, client_times, server_times) in times.items():
-        first, second = bars.get((count, case), (None, None))
-        report.add("kubernetes", f"{count} objects, {case}", "s", ours, client_times, "kubectl apply", ratio=first)
-        report.add("kubernetes", f"{count} objects, {case}", "s", ours, server_times, "kubectl apply --server-side",
-                   ratio=second)
-    return project, own, tags[state["current"]]
+                current = 1 - current
+            sides = [lambda: ours.append(timed(lambda: project.deploy(tags[current])))]
+            sides += [lambda each=each: each.measure(turn, case, current) for each in peers]
+            in_turns(turn, sides)
+            say(f"kubernetes: {count} objects, {case}: ours {ours[-1]:.2f} s, "
+                + ", ".join(f"{each.name} {each.times[case][-1]:.2f} s" for each in peers if each.failure is None))
+    bars = {(100, "nothing changed", "kubectl apply"): 1, (1000, "ten changed", "kubectl apply"): 1 / 3,
+            (1000, "ten changed", "kubectl apply --server-side"): 1 / 10}
+    for case, ours in cases.items():
+        for each in peers:
+            title = f"{count} objects, {case}"
+            if each.failure is None:
+                report.add("kubernetes", title, "s", ours, each.times[case], each.name,
+                           ratio=bars.get((count, case, each.name)))
+            else:
+                report.skip("kubernetes", title, f"{each.name} not measured: {each.failure}")
+    return project, own, tags[current]
 
 
 def count_requests(cluster, project, tag):
