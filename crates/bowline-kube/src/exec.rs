@@ -168,12 +168,13 @@ where
     };
     // The other way may end early (it reads no more, its input has an end): that ends nothing.
     let input = async {
-        if let (Some(mut from), Some(mut to)) = (stdin, to_stdin) {
-            let _ = copy(&mut from, &mut to).await;
+        // Kept to the end: where it is dropped the input ends, too.
+        let mut to = to_stdin;
+        if let (Some(mut from), Some(to)) = (stdin, &mut to) {
+            let _ = copy(&mut from, to).await;
             if ends {
                 let _ = to.shutdown().await;
             }
-            std::future::pending::<()>().await;
         }
         std::future::pending::<()>().await;
     };

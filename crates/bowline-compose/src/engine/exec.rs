@@ -60,18 +60,22 @@ impl Engine {
                 message: "the engine does not pass its output on".into(),
             });
         };
-        self.ask(&what, FOREVER, self.carry(&id, output, input, streams)).await?;
+        let carried = self.ask(&what, FOREVER, self.carry(&id, output, input, streams)).await?;
+        carried.map_err(|error| EngineError::Unexpected {
+            what: what.clone(),
+            message: format!("its output cannot be passed on: {error}"),
+        })?;
         self.exit_code(&id, &what).await
     }
 
-    /// Carries bytes both ways until the command's outputs have ended.
+    /// Carries bytes both ways until the command's outputs have ended; the inner error is that of whoever takes them.
     async fn carry<I, O, E>(
         &self,
         id: &str,
         mut output: impl futures_util::Stream<Item = Result<LogOutput, bollard::errors::Error>> + Unpin,
         mut input: impl AsyncWrite + Unpin,
         streams: Streams<I, O, E>,
-    ) -> Result<(), bollard::errors::Error>
+    ) -> Result<std::io::Result<()>, bollard::errors::Error>
     where
         I: AsyncRead + Unpin,
         O: AsyncWrite + Unpin,
@@ -80,19 +84,18 @@ impl Engine {
         let Streams { stdin, mut stdout, mut stderr, terminal } = streams;
         let outputs = async {
             while let Some(chunk) = output.next().await.transpose()? {
-                match chunk {
-                    LogOutput::StdErr { message } => {
-                        stderr.write_all(&message).await?;
-                        stderr.flush().await?;
-                    }
+                let written = match chunk {
+                    LogOutput::StdErr { message } => write(&mut stderr, &message).await,
                     LogOutput::StdOut { message } | LogOutput::Console { message } => {
-                        stdout.write_all(&message).await?;
-                        stdout.flush().await?;
+                        write(&mut stdout, &message).await
                     }
-                    LogOutput::StdIn { .. } => {}
+                    LogOutput::StdIn { .. } => Ok(()),
+                };
+                if written.is_err() {
+                    return Ok(written);
                 }
             }
-            Ok(())
+            Ok(Ok(()))
         };
         // The other way may end early (it reads no more, its input has an end): that ends nothing.
         let feeding = async {
@@ -117,8 +120,8 @@ impl Engine {
         };
         tokio::select! {
             result = outputs => result,
-            () = feeding => Ok(()),
-            () = resizing => Ok(()),
+            () = feeding => Ok(Ok(())),
+            () = resizing => Ok(Ok(())),
         }
     }
 
@@ -133,4 +136,9 @@ impl Engine {
         }
         Err(EngineError::Unexpected { what: what.into(), message: "its output ended, and it goes on".into() })
     }
+}
+
+async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Result<()> {
+    to.write_all(bytes).await?;
+    to.flush().await
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bowline_compose::engine::{Credential, EngineError, Writer};
 use bowline_compose::lease::Authority;
@@ -18,7 +18,7 @@ use bowline_core::reference::{Reference, Repository};
 use bowline_core::release::SpecFile;
 use bowline_oci::credential::{self, Credentials};
 
-use super::host::Host;
+use super::host::{Host, moments_ago};
 use crate::ui::Ui;
 
 /// Where the target pulls a release's images from.
@@ -39,16 +39,6 @@ pub(super) type Outcomes = Vec<(StepId, Result<(), Cause>)>;
 pub(super) struct Ended {
     pub(super) at: Instant,
     pub(super) outcomes: Outcomes,
-}
-
-/// How old a look may be by which something is decided that takes longer to begin: Compose itself needs that much until
-/// it touches the first container.
-const RECENT: Duration = Duration::from_millis(250);
-
-/// From when on a look is recent enough to act upon.
-pub(super) fn moments_ago() -> Instant {
-    let now = Instant::now();
-    now.checked_sub(RECENT).unwrap_or(now)
 }
 
 /// Carries out the steps of one plan. It chooses nothing.
@@ -112,11 +102,9 @@ impl Applier {
             Action::Name { image, names } => self.name(image, names).await,
             Action::Remove { containers } => {
                 self.check_precondition(step).await?;
-                for id in containers {
-                    self.writer.stop(id, None).await.map_err(|error| Cause::new(chain(&error)))?;
-                    self.writer.remove(id).await.map_err(|error| Cause::new(chain(&error)))?;
-                }
-                Ok(())
+                let removed = self.remove(containers).await;
+                self.host.note_change();
+                removed.map_err(|error| Cause::new(chain(&error)))
             }
             Action::Recreate { .. } | Action::Start { .. } => {
                 let mut ended = self.start_services(std::slice::from_ref(step)).await;
@@ -166,27 +154,32 @@ impl Applier {
         };
         let names = names.iter().map(|name| name.parse::<Reference>()).collect::<Result<Vec<_>, _>>();
         let names = names.map_err(|error| Cause::new(error.to_string()))?;
-        let mut found = false;
+        let mut named = Ok(());
         for id in candidates {
-            match self.tag_all(&id, &names).await {
-                // The engine calls its images by the other of the two.
-                Err(error) if error.is_not_found() => {}
-                other => {
-                    other.map_err(failed)?;
-                    found = true;
-                    break;
-                }
+            named = self.tag_all(&id, &names).await;
+            // Where it is not found, the engine may call its images by the other of the two.
+            if !named.as_ref().is_err_and(EngineError::is_not_found) {
+                break;
             }
         }
-        if !found {
-            return Err(Cause::new("the image is no longer on the host"));
-        }
+        named.map_err(|error| match error.is_not_found() {
+            true => Cause::new("the image is no longer on the host"),
+            false => failed(error),
+        })?;
         if let NamedImage::Released(image) = image
             && self.source.passing
         {
             // The name leads nowhere once this run has ended; the image keeps its others.
             let passing = self.source.repository.at(image.manifest).to_string();
             self.writer.remove_image(&passing).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, containers: &BTreeSet<String>) -> Result<(), EngineError> {
+        for id in containers {
+            self.writer.stop(id, None).await?;
+            self.writer.remove(id).await?;
         }
         Ok(())
     }
@@ -230,7 +223,7 @@ impl Applier {
             let recreate = if replace { Recreate::Always } else { Recreate::Never };
             let up = Up { services, recreate, start: true, timeout };
             let done = self.project.up(self.authority(), &up).await;
-            at = Instant::now();
+            at = self.host.note_change();
             match done {
                 Ok(_) => outcomes.extend(self.confirm(&batch, at).await),
                 Err(error) => outcomes.extend(self.blame(&batch, &error, at).await),

@@ -1,6 +1,7 @@
 //! A Docker host as a target: connected to, and looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use bowline_compose::connection::{Address, Connection, ConnectionError, Options};
@@ -15,6 +16,16 @@ use bowline_core::event::RunId;
 
 use crate::config::{ComposeTarget, Config, Target};
 use crate::error::{Failure, FailureKind, Outcome};
+
+/// How old a look may be by which something is decided, where we have changed nothing since: Compose itself needs that
+/// much from its start until it touches the first container.
+const RECENT: Duration = Duration::from_millis(250);
+
+/// From when on a look is recent enough to act upon.
+pub(super) fn moments_ago() -> Instant {
+    let now = Instant::now();
+    now.checked_sub(RECENT).unwrap_or(now)
+}
 
 /// A connection to a target's host, and where the project is there.
 pub struct Host {
@@ -34,6 +45,8 @@ pub struct Host {
     pub(super) variables: BTreeMap<String, String>,
     /// The last look at the project's containers, and when it began.
     seen: tokio::sync::Mutex<Option<(Instant, Vec<Container>)>>,
+    /// When we last changed them: looks from before do not count.
+    changed: std::sync::Mutex<Instant>,
 }
 
 /// The Docker host of this name in the configuration.
@@ -92,8 +105,17 @@ impl Host {
         });
         let directory = Directory::new(&connection, &path);
         let variables = read_variables(config, target)?;
-        let (target, seen) = (target.name.clone(), tokio::sync::Mutex::default());
-        Ok(Self { target, project, connection, engine, documents, directory, variables, seen })
+        Ok(Self {
+            target: target.name.clone(),
+            project,
+            connection,
+            engine,
+            documents,
+            directory,
+            variables,
+            seen: tokio::sync::Mutex::default(),
+            changed: std::sync::Mutex::new(Instant::now()),
+        })
     }
 
     /// Looks at everything at once. `files` are the paths in the project's directory whose digests are wanted.
@@ -106,14 +128,16 @@ impl Host {
             .map_err(|error| self.explain("looking at", &error, error.is_unreachable(), error.hint()))
     }
 
-    /// The project's containers, by a look that began at `since` or later: the last one, where it did.
+    /// The project's containers, by a look that began at `since` or later, and after our last change: the last one, where
+    /// it did.
     ///
     /// # Errors
     /// When the engine does not answer.
     pub(super) async fn containers(&self, since: Instant) -> Result<Vec<Container>, EngineError> {
         let mut seen = self.seen.lock().await;
+        let changed = *self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((began, containers)) = &*seen
-            && *began >= since
+            && *began >= since.max(changed)
         {
             return Ok(containers.clone());
         }
@@ -121,6 +145,13 @@ impl Host {
         let (containers, _) = self.engine.containers(&self.project).await?;
         *seen = Some((began, containers.clone()));
         Ok(containers)
+    }
+
+    /// Containers were changed, or may have been; gives when.
+    pub(super) fn note_change(&self) -> Instant {
+        let now = Instant::now();
+        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        now
     }
 
     /// Takes the lock, waiting at most so long for whoever has it; `waiting` is told whom.

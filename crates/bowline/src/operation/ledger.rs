@@ -11,10 +11,9 @@ use bowline_core::journal::{Intent, Setback};
 use bowline_core::release::{Revision, Spec};
 use bowline_core::rollout::Evidence;
 
-use super::apply::moments_ago;
 use super::deploy::Deployment;
 use super::goal::Goal;
-use super::host::Host;
+use super::host::{Host, moments_ago};
 use super::proposal::Proposal;
 use crate::clock;
 use crate::error::{Failure, Outcome};

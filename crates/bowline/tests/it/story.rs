@@ -235,6 +235,16 @@ fn a_target_has_its_own_settings_for_any_service() {
         assert_eq!(scene.containers_of("web").len(), 2);
         assert!(scene.containers_of("extra").is_empty());
         scene.plain_compose_agrees();
+
+        // The last that is done is taking something away: what is written down then is what is there.
+        for extra in [true, false] {
+            scene.configure(&own(2, extra), "");
+            scene.merge("[patch] extra");
+            scene.run(&["ship", "box"]).exits(0);
+            assert_eq!(scene.containers_of("extra").len(), usize::from(extra));
+            scene.run(&["status", "box", "--check"]).exits(0);
+            scene.run(&["diff", "box", "--check"]).exits(0);
+        }
     });
 }
 
