@@ -149,6 +149,12 @@ impl Rollout {
             .collect()
     }
 
+    /// Those of them that are not up yet.
+    pub fn awaited(&self) -> BTreeSet<&str> {
+        let gated = self.nodes.iter().filter(|node| matches!(node.state, StepState::Gated(_)));
+        gated.filter(|node| node.gate.is_some()).map(|node| node.subject.as_str()).collect()
+    }
+
     /// Takes in what happened at `now` (time since the rollout began) and says what to do. After [`Command::Finish`]
     /// it says nothing more.
     pub fn advance(&mut self, now: Duration, input: Input) -> Vec<Command> {

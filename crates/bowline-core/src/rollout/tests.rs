@@ -67,6 +67,7 @@ fn what_depends_starts_when_the_gate_has_passed() {
     assert_eq!(rollout.advance(secs(0), Input::Tick), [Command::Execute(id("db"))]);
     assert_eq!(rollout.advance(secs(1), Input::StepDone(id("db"))), []);
     assert_eq!(rollout.watched().into_iter().collect::<Vec<_>>(), ["db"]);
+    assert_eq!(rollout.awaited().into_iter().collect::<Vec<_>>(), ["db"]);
     let commands = rollout.advance(secs(2), seen("db", CheckStatus::Healthy));
     assert!(commands.contains(&Command::Execute(id("app"))), "{commands:?}");
     rollout.advance(secs(3), Input::StepDone(id("app")));

@@ -21,6 +21,9 @@ use crate::ui::plan::describe;
 /// How often services are looked at while their health is waited for. What dies is seen at once, by the engine's events.
 const LOOK: Duration = Duration::from_millis(400);
 
+/// How often those are looked at that are up already: asking them over and over would slow down the start of the others.
+const REVIEW: Duration = Duration::from_secs(2);
+
 /// How much later than a look an event may come that happened before it.
 const EVENT_DELAY: Duration = Duration::from_millis(250);
 
@@ -103,6 +106,8 @@ struct Driver<'r> {
     stirred_at: Instant,
     pending: Vec<Input>,
     looked: Instant,
+    /// When all were looked at.
+    reviewed: Instant,
 }
 
 impl<'r> Driver<'r> {
@@ -124,6 +129,7 @@ impl<'r> Driver<'r> {
             stirred_at: Instant::now(),
             pending: Vec::new(),
             looked: Instant::now(),
+            reviewed: Instant::now(),
         }
     }
 
@@ -188,7 +194,12 @@ impl<'r> Driver<'r> {
                 occurrence = next_occurrence(&mut self.watch) => self.take_occurrence(occurrence),
                 () = tokio::time::sleep(pause) => {
                     self.looked = Instant::now();
-                    self.look(None, self.looked).await;
+                    let review = self.reviewed.elapsed() >= REVIEW;
+                    let only = (!review).then(|| self.rollout.awaited().into_iter().map(str::to_owned).collect());
+                    if review {
+                        self.reviewed = self.looked;
+                    }
+                    self.look(only, self.looked).await;
                     self.pending.insert(0, Input::Tick);
                 }
             }
