@@ -85,6 +85,8 @@ struct Inner {
     idle_sockets: usize,
     /// Whether the engine has answered already.
     answered: bool,
+    /// Whether a shell is started ahead for the next command: not where sessions are few.
+    prepares: bool,
     user: String,
     home: String,
     has_docker: bool,
@@ -159,27 +161,23 @@ impl Connection {
         let host = self.inner.address.to_string();
         let command = command.env("DOCKER_HOST", format!("unix://{}", self.inner.far_socket.display()));
         let Some(master) = &self.inner.master else {
-            return process::execute(&host, command, |script| {
-                let mut shell = tokio::process::Command::new("sh");
-                shell.arg("-c").arg(script).process_group(0);
-                shell
-            })
-            .await;
+            return process::execute(&host, command, process::spawn(process::shell())).await;
         };
         if let Some(lost) = master.lost() {
             return Err(lost.into());
         }
-        let closed = |_| ConnectionError::Local { host: host.clone(), reason: "no more sessions".into() };
-        let _slot = master.sessions().acquire_owned().await.map_err(closed)?;
+        let mut prepared = master.take_prepared();
         let mut tries = 0;
         let output = loop {
-            let execute = process::execute(&host, command.clone(), |script| {
-                let mut ssh = master.session(&format!("exec sh -c '{script}'"));
-                ssh.process_group(0);
-                ssh
-            });
+            let (shell, _slot) = match prepared.take() {
+                Some(shell) => shell,
+                None => master.open_shell().await?,
+            };
+            if tries == 0 && self.inner.prepares {
+                master.prepare_shell();
+            }
             let output = tokio::select! {
-                output = execute => output?,
+                output = process::execute(&host, command.clone(), shell) => output?,
                 lost = master.wait_lost() => return Err(lost.into()),
             };
             // sshd counts a session that has ended until it has noticed. Nothing was begun there.
@@ -248,12 +246,7 @@ impl Connection {
 
 /// Runs a command on this machine to its end, without any engine.
 pub(crate) async fn run_here(command: Command) -> Result<Output, RunError> {
-    let launch = |script: String| {
-        let mut shell = tokio::process::Command::new("sh");
-        shell.arg("-c").arg(script).process_group(0);
-        shell
-    };
-    process::execute("this machine", command, launch).await
+    process::execute("this machine", command, process::spawn(process::shell())).await
 }
 
 enum Near {
@@ -317,7 +310,11 @@ async fn open_far(address: &Address, options: &Options) -> Result<Connection, Co
         }
     }
     let sockets = Sockets { near: socket, far: far_socket, idle, answered };
-    Ok(Connection::new(address.clone(), Some(master), sockets, &facts))
+    let connection = Connection::new(address.clone(), Some(Arc::clone(&master)), sockets, &facts);
+    if connection.inner.prepares {
+        master.prepare_shell();
+    }
+    Ok(connection)
 }
 
 /// Says why the engine cannot be used, or where it is.
@@ -365,6 +362,7 @@ impl Connection {
             far_socket: sockets.far,
             idle_sockets: sockets.idle,
             answered: sockets.answered,
+            prepares: sockets.answered && sockets.idle > 0,
             user: facts.user.clone(),
             home: facts.home.clone(),
             has_docker: facts.docker.is_some(),

@@ -127,8 +127,8 @@ impl Command {
         self.stdin.is_none()
     }
 
-    /// What is written to the shell: the text, then the command's own input.
-    pub(super) fn render(&self) -> Result<(usize, Vec<u8>), InvalidCommand> {
+    /// What is written to the shell ([`BOOTSTRAP`]): how long the text is, the text, then the command's own input.
+    pub(super) fn render(&self) -> Result<Vec<u8>, InvalidCommand> {
         let mut text = String::new();
         for (name, value) in &self.env {
             if !is_name(name) {
@@ -157,10 +157,9 @@ impl Command {
         } else {
             text.push_str(&format!("exec {words}\n"));
         }
-        let length = text.len();
-        let mut bytes = text.into_bytes();
+        let mut bytes = format!("{}\n{text}", text.len()).into_bytes();
         bytes.extend(self.stdin.iter().flatten());
-        Ok((length, bytes))
+        Ok(bytes)
     }
 
     fn quote(&self, word: &str) -> Result<String, InvalidCommand> {
@@ -186,11 +185,10 @@ fn is_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The one shell argument that reads `length` bytes of text from standard input and runs them. `dd` with blocks of
-/// one byte takes exactly that many, whoever wrote it; what follows stays for the command.
-pub(super) fn bootstrap(length: usize) -> String {
-    format!("eval \"$(dd bs=1 count={length} 2>/dev/null)\"")
-}
+/// The one shell argument, the same for every command, that reads from standard input how long a text is, and the text,
+/// and runs it. `dd` with blocks of one byte takes exactly that many, and `read` no more than its line, whoever wrote
+/// them; what follows stays for the command.
+pub(super) const BOOTSTRAP: &str = "IFS= read -r length && eval \"$(dd bs=1 count=$length 2>/dev/null)\"";
 
 #[cfg(test)]
 mod tests {
@@ -198,7 +196,7 @@ mod tests {
 
     #[test]
     fn words_are_quoted_and_secrets_stay_in_the_text() {
-        let (_, bytes) = Command::new("echo")
+        let bytes = Command::new("echo")
             .arg("a b")
             .arg("$(id)")
             .env("TOKEN", "it's")
@@ -206,7 +204,7 @@ mod tests {
             .render()
             .unwrap();
         let text = String::from_utf8_lossy(&bytes);
-        assert!(text.starts_with("export TOKEN=\"it's\"\nexec echo 'a b' '$(id)'\n"), "{text}");
+        assert!(text.starts_with("46\nexport TOKEN=\"it's\"\nexec echo 'a b' '$(id)'\n"), "{text}");
     }
 
     #[test]
@@ -220,10 +218,10 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep and/x.running").display().to_string();
-        let (length, bytes) = Command::new("sleep").arg("1").mark(&path).render().unwrap();
+        let bytes = Command::new("sleep").arg("1").mark(&path).render().unwrap();
         let mut shell = Process::new("sh");
         // A group of its own: the shell ends its whole group when its input closes.
-        let shell = shell.arg("-c").arg(bootstrap(length)).stdin(Stdio::piped()).process_group(0);
+        let shell = shell.arg("-c").arg(BOOTSTRAP).stdin(Stdio::piped()).process_group(0);
         let mut child = shell.spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
         input.write_all(&bytes).unwrap();

@@ -6,18 +6,20 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, ChildStderr, ChildStdin};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Options;
 use super::address::Address;
+use super::command::BOOTSTRAP;
 use super::error::{ConnectionError, classify, last_line};
 use super::probe::{self, Facts, Lines};
+use super::process;
 
 /// sshd allows ten sessions on a connection unless told otherwise (sshd_config, MaxSessions); one is the probe's.
 const SESSIONS: usize = 7;
@@ -34,7 +36,12 @@ pub(super) struct Master {
     sessions: Arc<Semaphore>,
     /// Sockets that lead to addresses of the host's networks.
     forwards: tokio::sync::Mutex<BTreeMap<String, PathBuf>>,
+    /// A shell there that waits for the next command: opening a session takes two round trips and more.
+    spare: Mutex<Option<Shell>>,
 }
+
+/// A shell there that waits for a command, in its slot among the sessions.
+pub(super) type Shell = (std::io::Result<Child>, OwnedSemaphorePermit);
 
 impl Master {
     /// Connects, and reads what the probe says about the host.
@@ -92,7 +99,8 @@ impl Master {
         let sessions = Arc::new(Semaphore::new(SESSIONS));
         let (address, options) = (address.clone(), options.clone());
         let forwards = tokio::sync::Mutex::default();
-        Ok((Self { address, options, directory, _stdin: stdin, gone, sessions, forwards }, facts))
+        let spare = Mutex::default();
+        Ok((Self { address, options, directory, _stdin: stdin, gone, sessions, forwards, spare }, facts))
     }
 
     /// Why the connection is gone, if it is.
@@ -126,6 +134,35 @@ impl Master {
     /// A slot for one more session.
     pub(super) fn sessions(&self) -> Arc<Semaphore> {
         Arc::clone(&self.sessions)
+    }
+
+    /// Starts a shell for the next command, where there is none yet and room for one.
+    pub(super) fn prepare_shell(&self) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.is_none()
+            && let Ok(slot) = self.sessions().try_acquire_owned()
+        {
+            *spare = Some((self.start_shell(), slot));
+        }
+    }
+
+    /// The shell that was prepared, if there is one and it still waits: servers may refuse a session, or end an idle one.
+    pub(super) fn take_prepared(&self) -> Option<Shell> {
+        let (shell, slot) = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let mut shell = shell.ok()?;
+        matches!(shell.try_wait(), Ok(None)).then_some((Ok(shell), slot))
+    }
+
+    /// Starts a shell in a slot of its own, once there is one.
+    pub(super) async fn open_shell(&self) -> Result<Shell, ConnectionError> {
+        let closed =
+            |_| ConnectionError::Local { host: self.address.to_string(), reason: "no more sessions".into() };
+        let slot = self.sessions().acquire_owned().await.map_err(closed)?;
+        Ok((self.start_shell(), slot))
+    }
+
+    fn start_shell(&self) -> std::io::Result<Child> {
+        process::spawn(self.session(&format!("exec sh -c '{BOOTSTRAP}'")))
     }
 
     /// `ssh` for one session over the connection. It never connects by itself: without the master it fails at once.

@@ -138,19 +138,30 @@ fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
-/// Runs the command by the shell that `launch` makes. Dropping the future closes the shell's standard input, by
-/// which the command dies on the other side.
+/// Starts a shell, here or there, that waits for its command.
+pub(super) fn spawn(mut shell: tokio::process::Command) -> std::io::Result<Child> {
+    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    shell.process_group(0).kill_on_drop(true).spawn()
+}
+
+/// A shell on this machine, for [`spawn`].
+pub(super) fn shell() -> tokio::process::Command {
+    let mut shell = tokio::process::Command::new("sh");
+    shell.arg("-c").arg(command::BOOTSTRAP);
+    shell
+}
+
+/// Runs the command by a shell that waits for it. Dropping the future closes the shell's standard input, by which the
+/// command dies on the other side.
 pub(super) async fn execute(
     host: &str,
     command: Command,
-    launch: impl FnOnce(String) -> tokio::process::Command,
+    shell: std::io::Result<Child>,
 ) -> Result<Output, RunError> {
     let program: String = command.program().chars().take(100).collect();
-    let (length, bytes) = command.render()?;
+    let bytes = command.render()?;
     let io = |source| RunError::Io { program: program.clone(), host: host.into(), source };
-    let mut shell = launch(command::bootstrap(length));
-    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = shell.spawn().map_err(io)?;
+    let mut child = shell.map_err(io)?;
     let (limit, watched, timeout) = (command.limit, command.is_watched(), command.timeout);
     let directory = command.into_directory();
     let Ok(ended) = tokio::time::timeout(timeout, collect(&mut child, bytes, watched, limit)).await else {

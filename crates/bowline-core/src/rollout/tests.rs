@@ -70,6 +70,7 @@ fn what_depends_starts_when_the_gate_has_passed() {
     assert_eq!(rollout.awaited().into_iter().collect::<Vec<_>>(), ["db"]);
     let commands = rollout.advance(secs(2), seen("db", CheckStatus::Healthy));
     assert!(commands.contains(&Command::Execute(id("app"))), "{commands:?}");
+    assert_eq!((rollout.awaited().len(), rollout.watched().len()), (0, 1));
     rollout.advance(secs(3), Input::StepDone(id("app")));
     let commands = rollout.advance(secs(4), seen("app", CheckStatus::Healthy));
     assert_eq!(commands.last(), Some(&Command::Finish(Verdict::Done)));
