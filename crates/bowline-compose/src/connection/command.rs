@@ -204,7 +204,7 @@ mod tests {
             .render()
             .unwrap();
         let text = String::from_utf8_lossy(&bytes);
-        assert!(text.starts_with("46\nexport TOKEN=\"it's\"\nexec echo 'a b' '$(id)'\n"), "{text}");
+        assert!(text.starts_with("44\nexport TOKEN=\"it's\"\nexec echo 'a b' '$(id)'\n"), "{text}");
     }
 
     #[test]
