@@ -21,7 +21,8 @@ use crate::ui::plan::describe;
 /// How often services are looked at while their health is waited for. What dies is seen at once, by the engine's events.
 const LOOK: Duration = Duration::from_millis(400);
 
-/// How often those are looked at that are up already: asking them over and over would slow down the start of the others.
+/// How often those are looked at that are up already, while events tell what dies: asking them over and over would slow
+/// down the start of the others.
 const REVIEW: Duration = Duration::from_secs(2);
 
 /// How much later than a look an event may come that happened before it.
@@ -194,7 +195,7 @@ impl<'r> Driver<'r> {
                 occurrence = next_occurrence(&mut self.watch) => self.take_occurrence(occurrence),
                 () = tokio::time::sleep(pause) => {
                     self.looked = Instant::now();
-                    let review = self.reviewed.elapsed() >= REVIEW;
+                    let review = self.watch.is_none() || self.reviewed.elapsed() >= REVIEW;
                     let only = (!review).then(|| self.rollout.awaited().into_iter().map(str::to_owned).collect());
                     if review {
                         self.reviewed = self.looked;
