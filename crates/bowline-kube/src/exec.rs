@@ -1,7 +1,5 @@
 //! Commands in containers that run already, over a WebSocket.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::Api;
@@ -26,17 +24,6 @@ pub struct Place {
     pub container: Option<String>,
 }
 
-/// What came of a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
-    /// Its exit code.
-    pub code: i32,
-    /// What it wrote.
-    pub stdout: Vec<u8>,
-    /// What it wrote to its other output.
-    pub stderr: Vec<u8>,
-}
-
 /// What a command is connected with.
 pub struct Streams<I, O, E> {
     /// What it reads; none: nothing.
@@ -50,28 +37,6 @@ pub struct Streams<I, O, E> {
 }
 
 impl Cluster {
-    /// Runs a command to its end, at most for `within`, and gives what it wrote. It reads nothing.
-    ///
-    /// # Errors
-    /// When it cannot be started. That it fails is no error: see its exit code.
-    pub async fn exec_output(
-        &self,
-        place: &Place,
-        command: &[String],
-        within: Duration,
-    ) -> Result<Output, KubeError> {
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let streams = Streams {
-            stdin: None::<tokio::io::Empty>,
-            stdout: &mut stdout,
-            stderr: &mut stderr,
-            terminal: None,
-        };
-        let code = tokio::time::timeout(within, self.exec(place, command, streams)).await;
-        let code = code.unwrap_or_else(|_| Err(self.late(&what(place), within)))?;
-        Ok(Output { code, stdout, stderr })
-    }
-
     /// Runs a command to its end, connected with these streams, and gives its exit code. With a terminal, input and
     /// output are raw: whoever calls puts the own terminal into that mode, and back. Servers older than 1.30 cannot tell the
     /// command that its input has ended: one that waits for that goes on.

@@ -25,8 +25,8 @@ pub struct Streams<I, O, E> {
 
 impl Engine {
     /// Runs a command in a container to its end, connected with these streams, and gives its exit code: 126 or 127
-    /// where it cannot be run. With a terminal, input and output are raw: whoever calls puts the
-    /// own terminal into that mode, and back.
+    /// where it cannot be run. With a terminal, input and output are raw: whoever calls puts the own terminal into that
+    /// mode, and back.
     ///
     /// # Errors
     /// When it cannot be started, its output cannot be passed on, or the connection breaks.

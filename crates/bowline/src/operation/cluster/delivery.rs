@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::event::Summary;
-use bowline_core::image::Platform;
 use bowline_core::kube::naming::is_named;
 use bowline_core::kube::object::ObjectId;
 use bowline_core::kube::revision::Revision;
@@ -48,8 +47,8 @@ impl<'c> Delivery<'c> {
     /// # Errors
     /// When there is none.
     pub async fn choose(&self, version: Option<&str>) -> Outcome<Release> {
-        let platform = async { Ok(Some(Platform::linux(std::env::consts::ARCH))) };
-        choice::find(self.depot, self.config, version, platform).await
+        // Nodes may be of several platforms: this machine's is taken.
+        choice::find(self.depot, self.config, version, async { Ok(None) }).await
     }
 
     /// The goal of deploying a release; `manifests` are handed over in place of the release's own.
