@@ -7,6 +7,7 @@
 
 pub mod artifact;
 pub mod bump;
+pub mod capacity;
 pub mod change;
 pub mod compose;
 pub mod decision;

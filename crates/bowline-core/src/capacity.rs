@@ -1,0 +1,6 @@
+//! What machines carry: what was measured, what it means, and how far it reaches.
+//!
+//! Everything here is arithmetic on plain values. Measuring is done elsewhere; every figure that leaves this module says
+//! over which window and from how many samples it was made.
+
+pub mod interval;
