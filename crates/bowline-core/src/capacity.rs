@@ -3,4 +3,10 @@
 //! Everything here is arithmetic on plain values. Measuring is done elsewhere; every figure that leaves this module says
 //! over which window and from how many samples it was made.
 
+pub mod advice;
+pub mod credit;
+pub mod fleet;
 pub mod interval;
+pub mod machine;
+pub mod profile;
+pub mod runtime;

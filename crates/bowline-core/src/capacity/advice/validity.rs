@@ -1,0 +1,80 @@
+//! Whether measurements can show what is needed. What was kept from a service by a limit, by other services or by the
+//! hypervisor is not in them: its demand is unknown, and higher.
+
+use std::time::Duration;
+
+use super::super::profile::{MachineProfile, ServiceProfile};
+use super::bytes;
+
+/// The shortest window on whose word something may be taken away: a day has one peak at least.
+const SHORTEST: Duration = Duration::from_secs(86_400);
+/// Above so many thousandths of the time, what was kept back hides what is needed.
+const MUCH: u64 = 10;
+
+/// Why nothing may be taken away from a service, and what to do first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// What was seen.
+    pub seen: String,
+    /// What to do before anything is taken away.
+    pub first: String,
+}
+
+/// All that speaks against taking something away from a service.
+pub fn doubts(machine: &MachineProfile, service: &ServiceProfile) -> Vec<Doubt> {
+    let mut doubts = Vec::new();
+    let mut doubt = |holds: bool, seen: String, first: &str| {
+        if holds {
+            doubts.push(Doubt { seen, first: first.to_owned() });
+        }
+    };
+    let share = |thousandths: u64| format!("{}.{} %", thousandths / 10, thousandths % 10);
+    let (length, coverage) = (service.window.length(), service.window.coverage());
+    doubt(
+        length < SHORTEST,
+        format!("the window is {} long", hours(length)),
+        "measure for a day at least, better for a week",
+    );
+    doubt(
+        length >= SHORTEST && coverage < 80,
+        format!("only {coverage} % of the window were seen"),
+        "let the sampler run on without gaps",
+    );
+    doubt(
+        machine.steal > MUCH,
+        format!("the hypervisor kept {} of the processor time that was wanted", share(machine.steal)),
+        "take a machine that does not run out of CPU credits, and measure again",
+    );
+    doubt(
+        service.throttling() > MUCH,
+        format!("its CPU limit held it back for {} of the time", share(service.throttling())),
+        "raise or remove its CPU limit, and measure again",
+    );
+    doubt(
+        machine.memory_pressure > MUCH,
+        format!("work waited for memory for {} of the time", share(machine.memory_pressure)),
+        "make room: stop what is not needed, or take a machine with more memory",
+    );
+    doubt(
+        machine.swap > 0 && machine.memory_available < machine.memory / 20,
+        format!(
+            "the machine used {} of swap and had {} left",
+            bytes(machine.swap),
+            bytes(machine.memory_available)
+        ),
+        "make room: stop what is not needed, or take a machine with more memory",
+    );
+    doubt(
+        service.oom_kills > 0,
+        format!("{} of its processes were killed for want of memory", service.oom_kills),
+        "raise its memory limit, and measure again",
+    );
+    doubts
+}
+
+fn hours(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds < 3_600 => format!("{} minutes", seconds / 60),
+        seconds => format!("{} hours", seconds / 3_600),
+    }
+}

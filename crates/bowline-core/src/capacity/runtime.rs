@@ -1,0 +1,227 @@
+//! What a service runs on, read from the command line and the environment of its main process. A virtual machine
+//! decides itself how much memory it takes, so that what was measured says what it was allowed and not what it needs.
+
+use std::collections::BTreeMap;
+
+use crate::quantity::parse_size;
+
+/// What a service runs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Runtime {
+    /// A Java virtual machine.
+    Jvm(Jvm),
+    /// Something whose memory is what it asks for.
+    Plain,
+}
+
+/// A Java virtual machine and how it was told to behave. Sizes are bytes; none where nothing was said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Jvm {
+    /// What it runs, where that is known.
+    pub program: Program,
+    /// `-Xmx`.
+    pub heap: Option<u64>,
+    /// `-Xms`.
+    pub initial: Option<u64>,
+    /// The environment variable by which its heap can be set, whatever else is said, without touching other options: what
+    /// else a variable holds is nobody's business.
+    pub variable: &'static str,
+    /// `-XX:MaxRAMPercentage`, in tenths of a percent; without it and `-Xmx` it is a quarter.
+    pub share: Option<u64>,
+    /// `-XX:MaxMetaspaceSize`.
+    pub metaspace: Option<u64>,
+    /// `-XX:ReservedCodeCacheSize`.
+    pub code: Option<u64>,
+    /// `-XX:MaxDirectMemorySize`.
+    pub direct: Option<u64>,
+    /// `-Xss`.
+    pub stack: Option<u64>,
+    /// `server.tomcat.threads.max`.
+    pub tomcat: Option<u32>,
+    /// `spring.datasource.hikari.maximum-pool-size`.
+    pub pool: Option<u32>,
+}
+
+/// A program that brings its own rules.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Program {
+    /// A Kafka broker.
+    Kafka,
+    /// A service with Spring Boot.
+    Spring,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+impl Runtime {
+    /// Reads a command line and an environment. Of options that are given twice the last counts, in the order in which the
+    /// virtual machine reads them: `JAVA_TOOL_OPTIONS`, `JDK_JAVA_OPTIONS`, the command line, `_JAVA_OPTIONS`
+    /// (java(1); JVM Tool Interface, "The JAVA_TOOL_OPTIONS Environment Variable").
+    pub fn read(command: &[String], environment: &BTreeMap<String, String>) -> Self {
+        let is_java = |first: &String| first.rsplit('/').next() == Some("java");
+        if !command.first().is_some_and(is_java) {
+            return Self::Plain;
+        }
+        let mut jvm = Jvm { program: program(command), ..Jvm::default() };
+        let words = |variable: &str| {
+            let text = environment.get(variable).map(String::as_str).unwrap_or_default();
+            text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = words("JAVA_TOOL_OPTIONS").into_iter().chain(words("JDK_JAVA_OPTIONS"));
+        for option in before.chain(command.iter().skip(1).cloned()).chain(words("_JAVA_OPTIONS")) {
+            jvm.hear(&option);
+        }
+        jvm.variable = jvm.free_variable(environment);
+        // What Spring is told in the environment goes before its files, and its arguments before both.
+        let number = |property: &str, variable: &str| {
+            let argument = command.iter().rev().find_map(|word| {
+                let word = word.trim_start_matches("--").trim_start_matches("-D");
+                word.strip_prefix(property)?.strip_prefix('=')?.parse().ok()
+            });
+            argument.or_else(|| environment.get(variable)?.trim().parse().ok())
+        };
+        jvm.tomcat = number("server.tomcat.threads.max", "SERVER_TOMCAT_THREADS_MAX");
+        jvm.pool = number(
+            "spring.datasource.hikari.maximum-pool-size",
+            "SPRING_DATASOURCE_HIKARI_MAXIMUM_POOL_SIZE",
+        )
+        .or_else(|| {
+            number("spring.datasource.hikari.maximum-pool-size", "SPRING_DATASOURCE_HIKARI_MAXIMUMPOOLSIZE")
+        });
+        Self::Jvm(jvm)
+    }
+}
+
+impl Jvm {
+    /// How large its heap may get where it sees so much memory: its container's limit, or the machine's.
+    pub fn heap_limit(&self, memory: u64) -> u64 {
+        let share = u128::from(memory) * u128::from(self.share.unwrap_or(250)) / 1000;
+        self.heap.unwrap_or(u64::try_from(share).unwrap_or(u64::MAX))
+    }
+
+    fn free_variable(&self, environment: &BTreeMap<String, String>) -> &'static str {
+        let is_heap = |option: &str| option.starts_with("-Xmx") || option.starts_with("-Xms");
+        let is_free = |variable: &&str| {
+            environment.get(*variable).is_none_or(|value| value.split_whitespace().all(is_heap))
+        };
+        match self.program {
+            Program::Kafka => "KAFKA_HEAP_OPTS",
+            // Only the last that is read goes before what the command line says.
+            _ if self.heap.is_some() => "_JAVA_OPTIONS",
+            _ => {
+                ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"].into_iter().find(is_free).unwrap_or("_JAVA_OPTIONS")
+            }
+        }
+    }
+
+    fn hear(&mut self, option: &str) {
+        let size = |prefix: &str| option.strip_prefix(prefix).and_then(|text| parse_size(text).ok());
+        if let Some(bytes) = size("-Xmx").or_else(|| size("-XX:MaxHeapSize=")) {
+            self.heap = Some(bytes);
+        } else if let Some(bytes) = size("-Xms").or_else(|| size("-XX:InitialHeapSize=")) {
+            self.initial = Some(bytes);
+        } else if let Some(bytes) = size("-Xss").or_else(|| thread_stack(option)) {
+            self.stack = Some(bytes);
+        } else if let Some(bytes) = size("-XX:MaxMetaspaceSize=") {
+            self.metaspace = Some(bytes);
+        } else if let Some(bytes) = size("-XX:ReservedCodeCacheSize=") {
+            self.code = Some(bytes);
+        } else if let Some(bytes) = size("-XX:MaxDirectMemorySize=") {
+            self.direct = Some(bytes);
+        } else if let Some(percent) = option.strip_prefix("-XX:MaxRAMPercentage=") {
+            let tenths = percent.parse::<f64>().ok().filter(|percent| (0.0..=100.0).contains(percent));
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let tenths = tenths.map(|percent| (percent * 10.0).round() as u64);
+            self.share = tenths.or(self.share);
+        }
+    }
+}
+
+/// `-XX:ThreadStackSize=` counts in units of 1024 bytes.
+fn thread_stack(option: &str) -> Option<u64> {
+    option.strip_prefix("-XX:ThreadStackSize=")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+fn program(command: &[String]) -> Program {
+    let has = |part: &str| command.iter().any(|word| word.contains(part));
+    if has("kafka.Kafka") {
+        Program::Kafka
+    } else if has("org.springframework.boot") || has("-Dspring.") || has("--spring.") || has("--server.port")
+    {
+        Program::Spring
+    } else {
+        Program::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(command: &str, environment: &[(&str, &str)]) -> Runtime {
+        let command: Vec<String> = command.split(' ').map(str::to_owned).collect();
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Runtime::read(&command, &environment.collect())
+    }
+
+    #[test]
+    fn the_last_option_counts_in_the_order_in_which_java_reads_them() {
+        let heap = |command, environment: &[(&str, &str)]| match read(command, environment) {
+            Runtime::Jvm(jvm) => jvm.heap,
+            Runtime::Plain => panic!("{command}"),
+        };
+        let (tool, launcher, last) = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS");
+        for (command, environment, megabytes) in [
+            ("java -jar a.jar", &[][..], None),
+            ("/opt/java/bin/java -Xmx256m -jar a.jar", &[], Some(256)),
+            ("java -Xmx256m -XX:MaxHeapSize=128m -jar a.jar", &[], Some(128)),
+            ("java -jar a.jar", &[(tool, "-Xmx64m")], Some(64)),
+            ("java -jar a.jar", &[(tool, "-Xmx64m"), (launcher, "-Xmx65m")], Some(65)),
+            ("java -Xmx1g -jar a.jar", &[(tool, "-Xmx64m")], Some(1024)),
+            ("java -Xmx1g -jar a.jar", &[(last, "-XX:+UseSerialGC -Xmx66m")], Some(66)),
+            ("java -Xmxnonsense -jar a.jar", &[], None),
+        ] {
+            assert_eq!(heap(command, environment), megabytes.map(|size: u64| size << 20), "{command}");
+        }
+        assert_eq!(read("nginx -g daemon off;", &[(tool, "-Xmx64m")]), Runtime::Plain);
+        assert_eq!(read("", &[]), Runtime::Plain);
+    }
+
+    #[test]
+    fn what_the_program_was_told_is_read() {
+        let Runtime::Jvm(jvm) = read(
+            "java -Xss512k -XX:MaxRAMPercentage=62.5 -XX:ThreadStackSize=256 -jar a.jar --server.tomcat.threads.max=30",
+            &[("SERVER_TOMCAT_THREADS_MAX", "20"), ("SPRING_DATASOURCE_HIKARI_MAXIMUM_POOL_SIZE", "5")],
+        ) else {
+            panic!()
+        };
+        assert_eq!(
+            (jvm.tomcat, jvm.pool, jvm.stack, jvm.share),
+            (Some(30), Some(5), Some(256 << 10), Some(625))
+        );
+        assert_eq!((jvm.heap_limit(1000), Jvm::default().heap_limit(1 << 30)), (625, 256 << 20));
+        let Runtime::Jvm(broker) = read("java -Xmx1G -Xms1G -cp x kafka.Kafka server.properties", &[]) else {
+            panic!()
+        };
+        assert_eq!((broker.program, broker.heap_limit(1 << 30)), (Program::Kafka, 1 << 30));
+    }
+
+    #[test]
+    fn the_heap_is_set_where_nothing_else_is_touched() {
+        let variable = |command, environment: &[(&str, &str)]| match read(command, environment) {
+            Runtime::Jvm(jvm) => jvm.variable,
+            Runtime::Plain => panic!("{command}"),
+        };
+        let other = ("JAVA_TOOL_OPTIONS", "-javaagent:a.jar");
+        for (command, environment, expected) in [
+            ("java -jar a.jar", &[][..], "JAVA_TOOL_OPTIONS"),
+            ("java -jar a.jar", &[other], "JDK_JAVA_OPTIONS"),
+            ("java -jar a.jar", &[other, ("JDK_JAVA_OPTIONS", "-Dx=y")], "_JAVA_OPTIONS"),
+            ("java -Xmx1g -jar a.jar", &[], "_JAVA_OPTIONS"),
+            ("java -Xmx1G -cp x kafka.Kafka", &[], "KAFKA_HEAP_OPTS"),
+        ] {
+            assert_eq!(variable(command, environment), expected, "{command} {environment:?}");
+        }
+    }
+}
