@@ -4,9 +4,13 @@
 //! over which window and from how many samples it was made.
 
 pub mod advice;
+mod arithmetic;
 pub mod credit;
 pub mod fleet;
+pub mod histogram;
 pub mod interval;
 pub mod machine;
 pub mod profile;
+pub mod recommendation;
 pub mod runtime;
+pub mod trace;

@@ -7,5 +7,6 @@ mod cluster;
 mod manifest;
 mod part;
 mod planning;
+mod recommendation;
 mod simulation;
 mod survival;
