@@ -6,11 +6,15 @@
 pub mod advice;
 mod arithmetic;
 pub mod credit;
+pub mod facts;
 pub mod fleet;
+pub mod frame;
 pub mod histogram;
 pub mod interval;
 pub mod machine;
 pub mod profile;
 pub mod recommendation;
+pub mod rollup;
 pub mod runtime;
+pub mod series;
 pub mod trace;
