@@ -142,7 +142,8 @@ fn parse_sample(mut parser: Parser) -> Result<Command, CliError> {
             Arg::Long("prometheus") => options.prometheus = Some(value("--prometheus", &text(&mut parser)?)?),
             Arg::Long("metadata") => {
                 let address = text(&mut parser)?;
-                options.metadata = if address == "none" { None } else { Some(value("--metadata", &address)?) };
+                options.metadata =
+                    if address == "none" { None } else { Some(value("--metadata", &address)?) };
             }
             Arg::Long("help") => return Ok(Command::Help),
             other => return Err(other.unexpected().into()),
@@ -201,12 +202,15 @@ mod tests {
 
     #[test]
     fn what_is_said_is_done() {
-        let Ok(Command::Sample(options)) = parsed("sample --every 1m --store /s --prometheus 127.0.0.1:9101") else {
+        let Ok(Command::Sample(options)) = parsed("sample --every 1m --store /s --prometheus 127.0.0.1:9101")
+        else {
             panic!("it is sampled")
         };
         assert_eq!((options.every, options.data), (Duration::from_secs(60), PathBuf::from("/s")));
         assert_eq!(options.metadata.map(|address| address.port()), Some(80));
-        let Ok(Command::Sample(options)) = parsed("sample --metadata none --data /d") else { panic!("it is sampled") };
+        let Ok(Command::Sample(options)) = parsed("sample --metadata none --data /d") else {
+            panic!("it is sampled")
+        };
         assert_eq!((options.metadata, options.data), (None, PathBuf::from("/d")));
         let selection = Selection { since: 5, until: i64::MAX, step: Step::Hour };
         let export = Command::Export { store: "/store".into(), selection, gzip: true };

@@ -5,14 +5,14 @@ use std::io::Write as _;
 
 /// One kind of trouble, which may last.
 #[derive(Debug, Default)]
-pub struct Complaint {
+pub(crate) struct Complaint {
     open: bool,
 }
 
 impl Complaint {
     /// Takes in how it went. Says on stderr why it failed and what follows from it, the first time only, and when it
     /// works again.
-    pub fn hear<T>(&mut self, consequence: &str, outcome: Result<T, impl Display>) -> Option<T> {
+    pub(crate) fn hear<T>(&mut self, consequence: &str, outcome: Result<T, impl Display>) -> Option<T> {
         match outcome {
             Ok(value) => {
                 if std::mem::take(&mut self.open) {
@@ -30,13 +30,13 @@ impl Complaint {
     }
 
     /// Whether it goes wrong at present.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.open
     }
 }
 
 /// Says a line to people.
-pub fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     // Where nobody listens, there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "bowline-gate: {line}");
 }

@@ -80,10 +80,7 @@ fn flow(before: Flow, after: Flow) -> Option<Flow> {
 }
 
 fn add(sum: Flow, more: Flow) -> Flow {
-    Flow {
-        inward: sum.inward.saturating_add(more.inward),
-        outward: sum.outward.saturating_add(more.outward),
-    }
+    Flow { inward: sum.inward.saturating_add(more.inward), outward: sum.outward.saturating_add(more.outward) }
 }
 
 fn containers(before: &Reading, after: &Reading, seen: u64) -> BTreeMap<String, Usage> {
@@ -95,17 +92,23 @@ fn containers(before: &Reading, after: &Reading, seen: u64) -> BTreeMap<String, 
     for (id, now) in &after.containers {
         let Some(name) = &now.name else { continue };
         let then = before.containers.get(id).filter(|then| then.group == now.group);
-        let Some(mut usage) = container(then, now, seen) else { continue };
-        if then.is_none() {
-            // Those of the group that is still there are in its own count.
-            usage.oom_kills = usage.oom_kills.saturating_add(after.kills.get(id).copied().unwrap_or(0));
+        // Those of a group that is still there are in its own count.
+        let kills = after.kills.get(id).copied().filter(|_| then.is_none()).unwrap_or(0);
+        match container(then, now, seen) {
+            Some(usage) => put(name, Usage { oom_kills: usage.oom_kills.saturating_add(kills), ..usage }),
+            None if kills > 0 || now.restarts > 0 => {
+                let memory_last = now.memory;
+                put(name, Usage { memory_last, restarts: now.restarts, ..unseen(now, kills) });
+            }
+            None => {}
         }
-        put(name, usage);
     }
     for (id, kills) in &after.kills {
-        let Some(last) = before.containers.get(id).filter(|_| !after.containers.contains_key(id)) else { continue };
+        let Some(last) = before.containers.get(id).filter(|_| !after.containers.contains_key(id)) else {
+            continue;
+        };
         if let Some(name) = &last.name {
-            put(name, gone(last, *kills));
+            put(name, unseen(last, *kills));
         }
     }
     found
@@ -140,8 +143,8 @@ fn container(before: Option<&ContainerReading>, after: &ContainerReading, seen: 
     })
 }
 
-/// A container that was killed for want of memory and is no more: nothing was seen of it, but that is known.
-fn gone(last: &ContainerReading, kills: u32) -> Usage {
+/// What is known of a container of which nothing was seen: it was killed for want of memory, and is no more or not yet.
+fn unseen(last: &ContainerReading, kills: u32) -> Usage {
     Usage {
         memory: last.memory,
         memory_peak: last.memory_peak,
@@ -205,14 +208,21 @@ mod tests {
         before.machine.io = [((8, 0), Flow { inward: 10, outward: 20 })].into();
         let mut after = reading(15, &[("a", container("chat/user/1", 1, 4_000_000))]);
         after.machine.cpu = CpuTime { user: 15_000_005, system: 6, idle: 90, wait: 8, steal: 4 };
-        after.machine.io = [((8, 0), Flow { inward: 15, outward: 21 }), ((8, 16), Flow { inward: 7, outward: 7 })].into();
+        after.machine.io =
+            [((8, 0), Flow { inward: 15, outward: 21 }), ((8, 16), Flow { inward: 7, outward: 7 })].into();
         let interval = between(&before, &after).unwrap();
-        assert_eq!((interval.from, interval.to, interval.seen), (1_700_000_000_000, 1_700_000_015_000, 15_000));
+        assert_eq!(
+            (interval.from, interval.to, interval.seen),
+            (1_700_000_000_000, 1_700_000_015_000, 15_000)
+        );
         assert_eq!(interval.machine.cpu, CpuTime { user: 15_000_000, system: 1, idle: 0, wait: 0, steal: 3 });
         assert_eq!(interval.machine.cpu_peak, 1_000);
         assert_eq!(interval.machine.io, Flow { inward: 5, outward: 1 });
         let usage = &interval.containers["chat/user/1"];
-        assert_eq!((usage.cpu, usage.cpu_peak, usage.cpu_rate(), usage.seen), (3_000_000, 200, Some(200), 15_000));
+        assert_eq!(
+            (usage.cpu, usage.cpu_peak, usage.cpu_rate(), usage.seen),
+            (3_000_000, 200, Some(200), 15_000)
+        );
     }
 
     #[test]
@@ -262,8 +272,14 @@ mod tests {
         let after = Reading { kills: kills.clone(), ..reading(15, &[("a", counted)]) };
         assert_eq!(between(&before, &after).unwrap().containers["x"].oom_kills, 1);
         // It was started again: the count went with the old group.
-        let after = Reading { kills: kills.clone(), ..reading(15, &[("a", young(2_000, container("x", 2, 3)))]) };
+        let after =
+            Reading { kills: kills.clone(), ..reading(15, &[("a", young(2_000, container("x", 2, 3)))]) };
         assert_eq!(between(&before, &after).unwrap().containers["x"].oom_kills, 1);
+        // It was, and how long ago cannot be seen.
+        let early = ContainerReading { age: None, restarts: 1, ..container("x", 2, 3) };
+        let after = Reading { kills: kills.clone(), ..reading(15, &[("a", early)]) };
+        let usage = between(&before, &after).unwrap().containers["x"].clone();
+        assert_eq!((usage.oom_kills, usage.restarts, usage.seen, usage.memory_last), (1, 1, 0, 100));
         // It is no more.
         let after = Reading { kills, ..reading(15, &[]) };
         let usage = between(&before, &after).unwrap().containers["x"].clone();
@@ -289,7 +305,9 @@ mod tests {
     fn the_network_counts_where_it_is_seen_both_times() {
         let flow = |inward| Some(Flow { inward, outward: 1 });
         let with = |network| reading(0, &[("a", ContainerReading { network, ..container("x", 1, 1) })]);
-        for (before, after, used) in [(flow(5), flow(9), 4), (None, flow(9), 0), (flow(5), None, 0), (flow(9), flow(5), 0)] {
+        for (before, after, used) in
+            [(flow(5), flow(9), 4), (None, flow(9), 0), (flow(5), None, 0), (flow(9), flow(5), 0)]
+        {
             let after = Reading { moment: at(15), ..with(after) };
             assert_eq!(between(&with(before), &after).unwrap().containers["x"].network.inward, used);
         }

@@ -76,9 +76,10 @@ fn visit_all(
     let (mut mark, mut done) = (None, None);
     retry(|| {
         let segments = list_segments(store, selection.step)?;
-        let last = segments.last().map(|segment| segment.number);
-        for segment in segments.iter().filter(|segment| Some(segment.number) > done) {
-            let outside = segment.span.is_some_and(|(from, to)| to <= selection.since || from >= selection.until);
+        let (last, before) = (segments.last().map(|segment| segment.number), done);
+        for segment in segments.iter().filter(|segment| Some(segment.number) > before) {
+            let outside =
+                segment.span.is_some_and(|(from, to)| to <= selection.since || from >= selection.until);
             // The end of the last one must be known.
             if !outside || Some(segment.number) == last {
                 read_rows(segment, |row| {

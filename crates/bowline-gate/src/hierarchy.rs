@@ -6,8 +6,8 @@ use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::kernel::cgroup::{
-    container_id, parse_bytes, parse_cpu, parse_cpu_v1, parse_inactive_file, parse_io, parse_io_v1, parse_oom_kills,
-    parse_throttled_v1,
+    container_id, parse_bytes, parse_cpu, parse_cpu_v1, parse_inactive_file, parse_io, parse_io_v1,
+    parse_oom_kills, parse_throttled_v1,
 };
 use crate::kernel::disk::Device;
 use crate::reading::ContainerReading;
@@ -134,7 +134,7 @@ fn read_two(
     counts: impl Fn(Device) -> bool,
     container: &mut ContainerReading,
 ) -> Option<()> {
-    let mut bytes = |source: &mut Source, name: &str| source.text(&path.join(name)).and_then(parse_bytes);
+    let bytes = |source: &mut Source, name: &str| source.text(&path.join(name)).and_then(parse_bytes);
     let current = bytes(source, "memory.current").unwrap_or(0);
     container.memory_peak = bytes(source, "memory.peak").unwrap_or(0);
     container.memory_limit = bytes(source, "memory.max").unwrap_or(0);
@@ -147,13 +147,14 @@ fn read_two(
 }
 
 fn read_memory_one(source: &mut Source, path: &Path, container: &mut ContainerReading) -> Option<()> {
-    let mut bytes = |source: &mut Source, name: &str| source.text(&path.join(name)).and_then(parse_bytes);
+    let bytes = |source: &mut Source, name: &str| source.text(&path.join(name)).and_then(parse_bytes);
     let current = bytes(source, "memory.usage_in_bytes")?;
     container.memory_peak = bytes(source, "memory.max_usage_in_bytes").unwrap_or(0);
     container.memory_limit = bytes(source, "memory.limit_in_bytes").unwrap_or(0);
     let inactive = source.text(&path.join("memory.stat")).and_then(parse_inactive_file)?;
     container.memory = current.saturating_sub(inactive);
-    container.oom_kills = source.text(&path.join("memory.oom_control")).and_then(parse_oom_kills).unwrap_or(0);
+    container.oom_kills =
+        source.text(&path.join("memory.oom_control")).and_then(parse_oom_kills).unwrap_or(0);
     Some(())
 }
 
@@ -218,10 +219,18 @@ mod tests {
                 (&file("memory.max"), "536870912\n"),
                 (&file("memory.stat"), "anon 214540288\ninactive_file 51818496\nactive_file 39448576\n"),
                 (&file("memory.events"), "low 0\nhigh 0\nmax 4242\noom 3\noom_kill 2\n"),
-                (&file("io.stat"), "259:0 rbytes=10 wbytes=20 rios=1 wios=1 dbytes=0 dios=0\n253:0 rbytes=9 wbytes=9\n"),
+                (
+                    &file("io.stat"),
+                    "259:0 rbytes=10 wbytes=20 rios=1 wios=1 dbytes=0 dios=0\n253:0 rbytes=9 wbytes=9\n",
+                ),
                 (&format!("docker/{b}/cpu.stat"), "usage_usec 1\n"),
                 (&format!("docker/{b}/docker/{c}/cpu.stat"), "usage_usec 1\n"),
-                (&format!("kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/cri-containerd-{d}.scope/cpu.stat"), "usage_usec 1\n"),
+                (
+                    &format!(
+                        "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/cri-containerd-{d}.scope/cpu.stat"
+                    ),
+                    "usage_usec 1\n",
+                ),
                 ("init.scope/cpu.stat", "usage_usec 1\n"),
             ],
         );
@@ -229,7 +238,8 @@ mod tests {
         let found = hierarchy.find(true);
         assert_eq!(ids(&found), ["a", "b", "d"], "what runs inside a container is its own");
         assert_eq!(hierarchy.find(false), found);
-        let reading = hierarchy.read(&mut Source::default(), &found[&a], |device| device == (259, 0)).unwrap();
+        let reading =
+            hierarchy.read(&mut Source::default(), &found[&a], |device| device == (259, 0)).unwrap();
         let expected = ContainerReading {
             group: found[&a].inode,
             cpu: 8_416_732,
@@ -257,13 +267,19 @@ mod tests {
             &[
                 ("unified/cgroup.controllers", ""),
                 (&file("cpu,cpuacct", "cpuacct.usage"), "8416732999\n"),
-                (&file("cpu,cpuacct", "cpu.stat"), "nr_periods 10\nnr_throttled 3\nthrottled_time 250000123\n"),
+                (
+                    &file("cpu,cpuacct", "cpu.stat"),
+                    "nr_periods 10\nnr_throttled 3\nthrottled_time 250000123\n",
+                ),
                 (&file("memory", "memory.usage_in_bytes"), "1000000\n"),
                 (&file("memory", "memory.max_usage_in_bytes"), "2000000\n"),
                 (&file("memory", "memory.limit_in_bytes"), "9223372036854771712\n"),
                 (&file("memory", "memory.stat"), "inactive_file 1\ntotal_inactive_file 400000\n"),
                 (&file("memory", "memory.oom_control"), "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"),
-                (&file("blkio", "blkio.throttle.io_service_bytes_recursive"), "8:0 Read 5\n8:0 Write 6\nTotal 11\n"),
+                (
+                    &file("blkio", "blkio.throttle.io_service_bytes_recursive"),
+                    "8:0 Read 5\n8:0 Write 6\nTotal 11\n",
+                ),
             ],
         );
         let mut hierarchy = Hierarchy::open(folder.path()).unwrap();

@@ -22,7 +22,8 @@ const TIME: Duration = Duration::from_secs(1);
 pub async fn fetch_type(service: SocketAddr) -> Result<String, RequestError> {
     let token = Request::put("/latest/api/token").header("x-aws-ec2-metadata-token-ttl-seconds", "60");
     let token = ask(service, token).await?;
-    let question = Request::get("/latest/meta-data/instance-type").header("x-aws-ec2-metadata-token", &*token);
+    let question =
+        Request::get("/latest/meta-data/instance-type").header("x-aws-ec2-metadata-token", &*token);
     let name = ask(service, question).await?;
     let is_type = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
     if name.is_empty() || name.len() > 64 || !name.bytes().all(is_type) {

@@ -44,13 +44,13 @@ mod tests {
     fn a_small_step_back_is_waited_for_and_a_large_one_followed() {
         let before = Some(moment(1_000_000, 50_000));
         for (wall, expected) in [
-            (1_015_000, 1_015_000),     // as it should be
-            (1_015_400, 1_015_400),     // a little late
-            (1_012_000, 1_015_000),     // set back by three seconds
-            (955_000, 1_015_000),       // by a minute
-            (954_999, 954_999),         // by more
-            (9_000_000, 9_000_000),     // set forward
-            (-5, -5),                   // before 1970
+            (1_015_000, 1_015_000), // as it should be
+            (1_015_400, 1_015_400), // a little late
+            (1_012_000, 1_015_000), // set back by three seconds
+            (955_000, 1_015_000),   // by a minute
+            (954_999, 954_999),     // by more
+            (9_000_000, 9_000_000), // set forward
+            (-5, -5),               // before 1970
         ] {
             assert_eq!(label(before, wall, 65_000), expected, "{wall}");
         }

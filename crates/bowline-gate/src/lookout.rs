@@ -147,8 +147,7 @@ impl Lookout {
                 let (process, own_network) = (known.process, known.own_network);
                 let source = &mut self.source;
                 self.machine.read_process(source, process, own_network, moment.boot, &mut container);
-                let by_clock =
-                    || u64::try_from(self.wall.saturating_sub(known.started?)).ok();
+                let by_clock = || u64::try_from(self.wall.saturating_sub(known.started?)).ok();
                 container.age = container.age.or_else(by_clock);
             }
             containers.insert(id.clone(), container);

@@ -75,7 +75,13 @@ impl Machine {
             .pressure
             .each_ref()
             .map(|path| source.text(path).and_then(parse_stall).unwrap_or(Stall::default()));
-        Pressure { cpu: cpu.some, memory: memory.some, memory_full: memory.full, io: io.some, io_full: io.full }
+        Pressure {
+            cpu: cpu.some,
+            memory: memory.some,
+            memory_full: memory.full,
+            io: io.some,
+            io_full: io.full,
+        }
     }
 
     /// Size of the file system and what is free of it for programs without privileges.

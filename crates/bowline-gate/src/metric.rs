@@ -22,7 +22,10 @@ pub fn render(reading: &Reading) -> String {
 }
 
 fn write_machine(text: &mut String, machine: &MachineReading) -> fmt::Result {
-    open(text, &Family("bowline_machine_cpu_seconds_total", "counter", "Processor time of all cores, by kind."))?;
+    open(
+        text,
+        &Family("bowline_machine_cpu_seconds_total", "counter", "Processor time of all cores, by kind."),
+    )?;
     let cpu = machine.cpu;
     for (kind, time) in [
         ("user", cpu.user),
@@ -33,7 +36,14 @@ fn write_machine(text: &mut String, machine: &MachineReading) -> fmt::Result {
     ] {
         writeln!(text, "bowline_machine_cpu_seconds_total{{kind=\"{kind}\"}} {}", Seconds(time))?;
     }
-    open(text, &Family("bowline_machine_waiting_seconds_total", "counter", "Time in which work waited, by resource."))?;
+    open(
+        text,
+        &Family(
+            "bowline_machine_waiting_seconds_total",
+            "counter",
+            "Time in which work waited, by resource.",
+        ),
+    )?;
     let waits = machine.pressure;
     for (resource, who, time) in [
         ("cpu", "some", waits.cpu),
@@ -43,7 +53,10 @@ fn write_machine(text: &mut String, machine: &MachineReading) -> fmt::Result {
         ("io", "full", waits.io_full),
     ] {
         let time = Seconds(time);
-        writeln!(text, "bowline_machine_waiting_seconds_total{{resource=\"{resource}\",who=\"{who}\"}} {time}")?;
+        writeln!(
+            text,
+            "bowline_machine_waiting_seconds_total{{resource=\"{resource}\",who=\"{who}\"}} {time}"
+        )?;
     }
     let sum = |flows: &mut dyn Iterator<Item = &Flow>| {
         flows.fold((0_u64, 0_u64), |(inward, outward), flow| {
@@ -55,7 +68,10 @@ fn write_machine(text: &mut String, machine: &MachineReading) -> fmt::Result {
     for (family, value) in [
         (Family("bowline_machine_cores", "gauge", "Processors."), u64::from(machine.cores)),
         (Family("bowline_machine_memory_bytes", "gauge", "Memory there is."), machine.memory),
-        (Family("bowline_machine_memory_available_bytes", "gauge", "Memory left for new work."), machine.memory_available),
+        (
+            Family("bowline_machine_memory_available_bytes", "gauge", "Memory left for new work."),
+            machine.memory_available,
+        ),
         (Family("bowline_machine_swap_bytes", "gauge", "Swap in use."), machine.swap),
         (Family("bowline_machine_disk_bytes", "gauge", "Size of the engine's file system."), machine.disk),
         (Family("bowline_machine_disk_free_bytes", "gauge", "What is free of it."), machine.disk_free),
@@ -79,28 +95,36 @@ fn write_containers(text: &mut String, reading: &Reading) -> fmt::Result {
         reading.containers.values().filter_map(|one| Some((one.name.as_deref()?, one))).collect();
     let times: [(Family, Take); 2] = [
         (Family("bowline_container_cpu_seconds_total", "counter", "Processor time."), |one| Some(one.cpu)),
-        (Family("bowline_container_throttled_seconds_total", "counter", "Time held back by its limit."), |one| {
-            Some(one.throttled)
-        }),
+        (
+            Family("bowline_container_throttled_seconds_total", "counter", "Time held back by its limit."),
+            |one| Some(one.throttled),
+        ),
     ];
     for (family, take) in times {
         write_family(text, &family, &named, take, |time| Seconds(time).to_string())?;
     }
     let limit: Take = |one| Some(one.memory_limit).filter(|limit| *limit > 0);
     let figures: [(Family, Take); 7] = [
-        (Family("bowline_container_memory_bytes", "gauge", "Memory without inactive files."), |one| Some(one.memory)),
-        (Family("bowline_container_memory_limit_bytes", "gauge", "Its limit, where it has one."), limit),
-        (Family("bowline_container_oom_kills_total", "counter", "Processes killed for want of memory."), |one| {
-            Some(one.oom_kills)
+        (Family("bowline_container_memory_bytes", "gauge", "Memory without inactive files."), |one| {
+            Some(one.memory)
         }),
+        (Family("bowline_container_memory_limit_bytes", "gauge", "Its limit, where it has one."), limit),
+        (
+            Family("bowline_container_oom_kills_total", "counter", "Processes killed for want of memory."),
+            |one| Some(one.oom_kills),
+        ),
         (Family("bowline_container_received_bytes_total", "counter", "Received over the network."), |one| {
             Some(one.network?.inward)
         }),
         (Family("bowline_container_sent_bytes_total", "counter", "Sent over the network."), |one| {
             Some(one.network?.outward)
         }),
-        (Family("bowline_container_read_bytes_total", "counter", "Read from disks."), |one| Some(one.io.inward)),
-        (Family("bowline_container_written_bytes_total", "counter", "Written to disks."), |one| Some(one.io.outward)),
+        (Family("bowline_container_read_bytes_total", "counter", "Read from disks."), |one| {
+            Some(one.io.inward)
+        }),
+        (Family("bowline_container_written_bytes_total", "counter", "Written to disks."), |one| {
+            Some(one.io.outward)
+        }),
     ];
     for (family, take) in figures {
         write_family(text, &family, &named, take, |value| value.to_string())?;

@@ -36,7 +36,8 @@ impl Roster {
     /// Whether there are groups of which nothing is known yet, and not in vain.
     pub fn is_behind(&self, groups: &BTreeMap<String, Group>) -> bool {
         groups.iter().any(|(id, group)| {
-            self.foreign.get(id) != Some(&group.inode) && self.get(id).is_none_or(|known| known.group != Some(group.inode))
+            self.foreign.get(id) != Some(&group.inode)
+                && self.get(id).is_none_or(|known| known.group != Some(group.inode))
         })
     }
 
@@ -67,7 +68,9 @@ impl Roster {
 
     /// Takes in what the engine tells of the container whose group this is.
     pub fn inspect(&mut self, id: &str, group: u64, inspected: &Inspected) {
-        let Some(known) = self.known.get_mut(id) else { return };
+        // A group is there a moment before its first process is: what the engine says of the start before is not true of
+        // this one, and it is asked again.
+        let Some(known) = self.known.get_mut(id).filter(|_| inspected.state.pid != 0) else { return };
         if known.group.is_some() {
             // The engine counts what its policy did; `docker restart` makes another group and counts nothing.
             let counted = inspected.restart_count.saturating_sub(known.count).max(1);
@@ -172,7 +175,10 @@ mod tests {
         assert_eq!(roster.uninspected(&there), [("a".to_owned(), 1)]);
         roster.inspect("a", 1, &inspected(0, 42));
         assert!(!roster.is_behind(&there), "what another runtime started is not asked about again");
-        assert_eq!(roster.get_current("a", 1).map(|known| (known.process, known.own_network)), Some((42, true)));
+        assert_eq!(
+            roster.get_current("a", 1).map(|known| (known.process, known.own_network)),
+            Some((42, true))
+        );
         assert_eq!(roster.get_current("a", 1).and_then(|known| known.started), Some(1_795_612_141_500));
         assert_eq!(roster.get_current("a", 9), None);
         roster.list(&[listed("a", &["/y"], &[])]);
@@ -187,6 +193,8 @@ mod tests {
         roster.list(&[listed("a", &["/x"], &[])]);
         roster.inspect("a", 1, &inspected(7, 42));
         assert_eq!(roster.take_restarts("a"), 0, "what was before sampling began is not counted");
+        roster.inspect("a", 2, &inspected(10, 0));
+        assert!(roster.is_behind(&groups(&[("a", 2)])), "it is not quite there");
         roster.inspect("a", 2, &inspected(10, 43));
         assert_eq!(roster.take_restarts("a"), 3);
         roster.inspect("a", 3, &inspected(10, 44));

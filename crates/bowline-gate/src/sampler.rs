@@ -131,7 +131,10 @@ impl Sampler<'_> {
     async fn pass(&mut self, ticks: &mut tokio::time::Interval) {
         ticks.tick().await;
         let reading = self.lookout.look().await.ok_or_else(|| {
-            format!("cannot read stat and meminfo in {}; is the host's /proc mounted there?", self.options.proc.display())
+            format!(
+                "cannot read stat and meminfo in {}; is the host's /proc mounted there?",
+                self.options.proc.display()
+            )
         });
         let Some(reading) = self.kernel.hear("nothing is sampled", reading) else { return };
         let reading = Arc::new(reading);
@@ -146,7 +149,9 @@ impl Sampler<'_> {
     /// Keeps what the machine is: at the start, and when it has changed.
     async fn learn(&mut self, machine: &MachineReading) {
         let known = self.facts.take();
-        let is_same = known.as_ref().is_some_and(|facts| facts.cores == machine.cores && facts.memory == machine.memory);
+        let is_same = known
+            .as_ref()
+            .is_some_and(|facts| facts.cores == machine.cores && facts.memory == machine.memory);
         let mut facts = match known {
             Some(facts) if is_same => facts,
             known => {
@@ -184,10 +189,7 @@ struct Stop {
 
 impl Stop {
     fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     async fn wait(&mut self) {

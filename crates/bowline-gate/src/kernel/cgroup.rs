@@ -86,7 +86,8 @@ pub fn container_id(name: &str) -> Option<&str> {
         Some(unit) => unit.rsplit_once('-')?.1,
         None => name,
     };
-    (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))).then_some(id)
+    (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f')))
+        .then_some(id)
 }
 
 #[cfg(test)]
@@ -121,7 +122,8 @@ nr_periods 1201\nnr_throttled 318\nthrottled_usec 15882207\nnr_bursts 0\nburst_u
 
     #[test]
     fn inactive_files_are_those_of_all_groups_below() {
-        let v1 = "cache 0\nrss 0\ninactive_file 0\nactive_file 0\nhierarchical_memory_limit 9223372036854771712
+        let v1 =
+            "cache 0\nrss 0\ninactive_file 0\nactive_file 0\nhierarchical_memory_limit 9223372036854771712
 total_cache 15167848448\ntotal_rss 295383040\ntotal_inactive_file 8906588160\ntotal_active_file 6261260288\n";
         assert_eq!(parse_inactive_file(v1), Some(8_906_588_160));
         let v2 = "anon 214540288\nfile 91267072\nkernel 5124096\nkernel_stack 1294336\npagetables 1437696\nsock 4096
@@ -132,7 +134,10 @@ active_file 39448576\nunevictable 0\nslab 2091528\n";
 
     #[test]
     fn kills_are_told_from_mere_shortage() {
-        assert_eq!(parse_oom_kills("low 0\nhigh 0\nmax 4242\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
+        assert_eq!(
+            parse_oom_kills("low 0\nhigh 0\nmax 4242\noom 3\noom_kill 2\noom_group_kill 0\n"),
+            Some(2)
+        );
         assert_eq!(parse_oom_kills("oom_kill_disable 0\nunder_oom 0\noom_kill 5\n"), Some(5));
         assert_eq!(parse_oom_kills("oom_kill_disable 0\nunder_oom 0\n"), None);
     }

@@ -44,7 +44,8 @@ fn parse_line(line: &str) -> Option<(&str, Disk)> {
 /// `sda1` of `sda`, `nvme0n1p1` of `nvme0n1`.
 fn is_partition(name: &str, disk: &str) -> bool {
     let Some(rest) = name.strip_prefix(disk) else { return false };
-    let number = if disk.ends_with(|c: char| c.is_ascii_digit()) { rest.strip_prefix('p') } else { Some(rest) };
+    let number =
+        if disk.ends_with(|c: char| c.is_ascii_digit()) { rest.strip_prefix('p') } else { Some(rest) };
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
@@ -68,13 +69,17 @@ mod tests {
 ";
         let flow = Flow { inward: 54_061_868_032, outward: 265_805_885_440 };
         assert_eq!(parse_disks(nvme), [Disk { device: (259, 0), flow }]);
-        let two = "8 0 sda 1 0 2 0 1 0 4 0 0 0 0\n8 1 sda1 1 0 2 0 1 0 4 0 0 0 0\n8 16 sdb 1 0 6 0 1 0 8 0 0 0 0\n";
+        let two =
+            "8 0 sda 1 0 2 0 1 0 4 0 0 0 0\n8 1 sda1 1 0 2 0 1 0 4 0 0 0 0\n8 16 sdb 1 0 6 0 1 0 8 0 0 0 0\n";
         assert_eq!(devices(two), [(8, 0), (8, 16)]);
     }
 
     #[test]
     fn a_partition_without_a_disk_is_one() {
-        assert_eq!(devices(" 202 1 xvda1 1 0 2 0 1 0 4 0 0 0 0\n 202 80 xvdf 1 0 2 0 1 0 4 0 0 0 0\n"), [(202, 1), (202, 80)]);
+        assert_eq!(
+            devices(" 202 1 xvda1 1 0 2 0 1 0 4 0 0 0 0\n 202 80 xvdf 1 0 2 0 1 0 4 0 0 0 0\n"),
+            [(202, 1), (202, 80)]
+        );
         assert_eq!(devices("202 1\n\nnonsense here\n"), []);
     }
 }

@@ -8,9 +8,39 @@ pub type Interface<'a> = (&'a str, Flow);
 /// What is not the way out of a machine: loopback, ends towards containers, bridges, and what is sent once more by the
 /// interface that it lies on.
 const INNER: [&str; 33] = [
-    "br-", "virbr", "docker", "podman", "cni", "veth", "vnet", "tap", "tun", "flannel", "cali", "cilium", "lxc", "weave",
-    "kube-", "nodelocaldns", "vxlan", "geneve", "gre", "sit", "ip6", "erspan", "ipvlan", "macvlan", "wg", "tailscale",
-    "zt", "dummy", "ifb", "bond", "team", "vlan", "nerdctl",
+    "br-",
+    "virbr",
+    "docker",
+    "podman",
+    "cni",
+    "veth",
+    "vnet",
+    "tap",
+    "tun",
+    "flannel",
+    "cali",
+    "cilium",
+    "lxc",
+    "weave",
+    "kube-",
+    "nodelocaldns",
+    "vxlan",
+    "geneve",
+    "gre",
+    "sit",
+    "ip6",
+    "erspan",
+    "ipvlan",
+    "macvlan",
+    "wg",
+    "tailscale",
+    "zt",
+    "dummy",
+    "ifb",
+    "bond",
+    "team",
+    "vlan",
+    "nerdctl",
 ];
 
 /// Reads all interfaces.
@@ -26,9 +56,13 @@ pub fn parse_interfaces(text: &str) -> impl Iterator<Item = Interface<'_>> {
 
 /// Whether an interface leads out of the machine.
 pub fn is_uplink(name: &str) -> bool {
-    let numbered = |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
+    let numbered =
+        |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
     // `eth0.100` is a VLAN, whose packets `eth0` carries.
-    name != "lo" && !name.contains('.') && !numbered("br") && !INNER.iter().any(|prefix| name.starts_with(prefix))
+    name != "lo"
+        && !name.contains('.')
+        && !numbered("br")
+        && !INNER.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// What a container received and sent: all interfaces that it sees but loopback.
@@ -62,7 +96,8 @@ eth0.100: 9 0 0 0 0 0 0 0 9 0 0 0 0 0 0 0
         for name in ["enp0s3", "enX0", "wlan0", "wlp2s0", "p4p1", "brlan"] {
             assert!(is_uplink(name), "{name}");
         }
-        for name in ["lo", "br0", "bond0", "wg0", "cali12ab", "tunl0", "ip6tnl0", "kube-ipvs0", "virbr0-nic"] {
+        for name in ["lo", "br0", "bond0", "wg0", "cali12ab", "tunl0", "ip6tnl0", "kube-ipvs0", "virbr0-nic"]
+        {
             assert!(!is_uplink(name), "{name}");
         }
     }

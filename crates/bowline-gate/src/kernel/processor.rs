@@ -20,7 +20,8 @@ pub fn parse_stat(text: &str, ticks: u64) -> Option<Processor> {
     }
     let tick = 1_000_000_u64.checked_div(ticks)?;
     // Old kernels have fewer columns. The ninth and tenth, time of guests, are in the first and second already.
-    let mut column = || words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0).saturating_mul(tick);
+    let mut column =
+        || words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0).saturating_mul(tick);
     let (user, nice, system, idle) = (column(), column(), column(), column());
     let (wait, interrupts, soft_interrupts, steal) = (column(), column(), column(), column());
     let time = CpuTime {
@@ -30,7 +31,9 @@ pub fn parse_stat(text: &str, ticks: u64) -> Option<Processor> {
         wait,
         steal,
     };
-    let is_core = |line: &str| line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let is_core = |line: &str| {
+        line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
     let cores = lines.take_while(|line| is_core(line)).count();
     Some(Processor { cores: u32::try_from(cores).ok()?, time })
 }

@@ -151,7 +151,8 @@ impl Log {
         let (from, to) = self.span.unwrap_or_default();
         let name = format!("{:08}-{}-{}.rows.gz", self.number, from.max(0), to.max(0));
         let draft = self.path.with_extension("tmp");
-        let compressed = compress(&self.path, &draft).and_then(|()| fs::rename(&draft, self.path.with_file_name(name)));
+        let compressed =
+            compress(&self.path, &draft).and_then(|()| fs::rename(&draft, self.path.with_file_name(name)));
         if let Err(error) = compressed {
             let _ = fs::remove_file(&draft);
             return Err(StoreError::disk("compress", &self.path)(error));

@@ -1,0 +1,212 @@
+//! A real engine, and containers that do known things.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bowline_core::capacity::interval::{Interval, Usage};
+use bowline_core::capacity::rollup::Step;
+use bowline_gate::difference::between;
+use bowline_gate::lookout::{Lookout, Roots};
+use bowline_testkit::host::Host;
+use bowline_testkit::image::scratch;
+
+use crate::{GATE, read};
+
+fn lookout(host: &Host) -> Lookout {
+    let socket = host.docker_socket();
+    let (proc, cgroup) = (Path::new("/proc"), Path::new("/sys/fs/cgroup"));
+    Lookout::new(&Roots { proc, cgroup, socket: &socket, data: Path::new("/tmp") }, None).unwrap()
+}
+
+/// Looks, waits, looks again, until what was used is as it should be.
+async fn eventually(lookout: &mut Lookout, what: &str, holds: impl Fn(&Interval) -> bool) -> Interval {
+    let begin = Instant::now();
+    let mut before = lookout.look().await.unwrap();
+    loop {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let after = lookout.look().await.unwrap();
+        let row = between(&before, &after).unwrap();
+        if holds(&row) {
+            return row;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "never: {what}; last: {row:#?}");
+        before = after;
+    }
+}
+
+fn usage<'a>(row: &'a Interval, name: &str) -> Option<&'a Usage> {
+    row.containers.get(name)
+}
+
+#[tokio::test]
+async fn containers_are_measured_by_the_names_that_people_know() {
+    let Some(host) = Host::start("g-names") else { return };
+    if scratch("lab/thing:1").make(host.docker_host()).is_none() {
+        return;
+    }
+    let mut lookout = lookout(&host);
+    // Other hosts of this machine have containers too, whose names their own engines know.
+    assert!(lookout.look().await.unwrap().containers.values().all(|container| container.name.is_none()));
+    let labels = ["project=chat", "service=user", "container-number=1"]
+        .map(|label| format!("com.docker.compose.{label}"));
+    let mut run = vec!["run", "-d", "--name", "chat-user-1", "--memory", "64m"];
+    labels.iter().for_each(|label| run.extend(["--label", label]));
+    run.extend(["-e", "MEMORY=20", "-e", "BURN=2", "lab/thing:1"]);
+    host.docker(run);
+    host.docker(["run", "-d", "--name", "plain", "--network", "host", "-e", "PORT=none", "lab/thing:1"]);
+    host.docker([
+        "run",
+        "-d",
+        "--name",
+        "nested",
+        "--cgroup-parent",
+        "/custom/deep",
+        "-e",
+        "PORT=none",
+        "lab/thing:1",
+    ]);
+    let row = eventually(&mut lookout, "the work is seen", |row| {
+        usage(row, "chat/user/1").is_some_and(|usage| usage.cpu > 100_000 && usage.memory > 20 << 20)
+    })
+    .await;
+    let user = usage(&row, "chat/user/1").unwrap();
+    assert!(user.memory_limit == 64 << 20 && user.memory_peak >= user.memory, "{user:?}");
+    assert!((1..60_000).contains(&user.age) && user.seen <= row.seen, "{user:?}");
+    assert!(usage(&row, "plain").is_some_and(|usage| usage.memory_limit == 0), "{row:?}");
+
+    host.docker(["rename", "plain", "renamed"]);
+    host.docker(["run", "-d", "--name", "another", "-e", "PORT=none", "lab/thing:1"]);
+    let row = eventually(&mut lookout, "the new name", |row| usage(row, "renamed").is_some()).await;
+    assert!(usage(&row, "plain").is_none());
+
+    // Asked for by the host: what the container sends is its own traffic.
+    let address = host.docker(["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "chat-user-1"]);
+    let before = lookout.look().await.unwrap();
+    let status =
+        host.command("curl").args(["-s", "-o", "/dev/null", &format!("http://{address}:8080/")]).status();
+    assert!(status.unwrap().success());
+    let after = lookout.look().await.unwrap();
+    let row = between(&before, &after).unwrap();
+    let flow = usage(&row, "chat/user/1").unwrap().network;
+    assert!(flow.inward > 60 && flow.outward > 60, "{flow:?}");
+    let none = usage(&row, "renamed").unwrap().network;
+    assert_eq!((none.inward, none.outward), (0, 0), "the host's network is not the container's");
+
+    host.docker(["rm", "-f", "chat-user-1"]);
+    let row = between(&after, &lookout.look().await.unwrap()).unwrap();
+    assert!(usage(&row, "chat/user/1").is_none());
+    // Custom parents are found when all is searched; the first search of a fresh look is one.
+    let mut fresh = self::lookout(&host);
+    eventually(&mut fresh, "a custom parent", |row| usage(row, "nested").is_some()).await;
+}
+
+#[tokio::test]
+async fn restarts_and_kills_are_counted_where_nobody_looked() {
+    let Some(host) = Host::start("g-kills") else { return };
+    if scratch("lab/thing:1").make(host.docker_host()).is_none() {
+        return;
+    }
+    let mut lookout = lookout(&host);
+    let run = [
+        "run",
+        "-d",
+        "--name",
+        "hungry",
+        "--memory",
+        "32m",
+        "--memory-swap",
+        "32m",
+        "--restart",
+        "on-failure:2",
+    ];
+    host.docker(run.iter().chain(&["-e", "OOM_AFTER=2", "lab/thing:1"]));
+    let mut sum: BTreeMap<String, Usage> = BTreeMap::new();
+    let begin = Instant::now();
+    let mut before = lookout.look().await.unwrap();
+    while begin.elapsed() < Duration::from_secs(40) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let after = lookout.look().await.unwrap();
+        for (name, usage) in between(&before, &after).unwrap().containers {
+            let total = sum.entry(name).or_default();
+            total.oom_kills += usage.oom_kills;
+            total.restarts += usage.restarts;
+        }
+        before = after;
+        let inspected = host.docker(["inspect", "-f", "{{.State.Running}} {{.RestartCount}}", "hungry"]);
+        if inspected == "false 2" && sum.get("hungry").is_some_and(|usage| usage.oom_kills == 3) {
+            break;
+        }
+    }
+    let hungry = sum.get("hungry").unwrap();
+    assert_eq!((hungry.oom_kills, hungry.restarts), (3, 2), "{:?}", begin.elapsed());
+
+    host.docker(["run", "-d", "--name", "again", "-e", "PORT=none", "lab/thing:1"]);
+    eventually(&mut lookout, "it runs", |row| usage(row, "again").is_some()).await;
+    let before = lookout.look().await.unwrap();
+    host.docker(["restart", "-t", "0", "again"]);
+    let row = between(&before, &lookout.look().await.unwrap()).unwrap();
+    let usage = usage(&row, "again").unwrap();
+    assert!(usage.restarts == 1 && usage.seen <= row.seen && usage.age < row.seen + 1_000, "{usage:?}");
+}
+
+#[tokio::test]
+async fn an_engine_that_is_gone_leaves_the_figures_of_what_is_known() {
+    let Some(host) = Host::start("g-gone") else { return };
+    if scratch("lab/thing:1").make(host.docker_host()).is_none() {
+        return;
+    }
+    host.docker(["run", "-d", "--name", "known", "-e", "PORT=none", "lab/thing:1"]);
+    let mut lookout = lookout(&host);
+    eventually(&mut lookout, "it is known", |row| usage(row, "known").is_some()).await;
+    host.kill_engine();
+    eventually(&mut lookout, "it is measured still", |row| usage(row, "known").is_some()).await;
+    host.start_engine();
+}
+
+/// A sampler that is taken down with the test.
+struct Sampler(Child);
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+#[test]
+fn the_binary_samples_serves_and_hands_out() {
+    let Some(host) = Host::start("g-binary") else { return };
+    if scratch("lab/thing:1").make(host.docker_host()).is_none() {
+        return;
+    }
+    host.docker(["run", "-d", "--name", "thing", "-e", "PORT=none", "lab/thing:1"]);
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let mut command = Command::new(GATE);
+    command.args(["sample", "--every", "1s", "--metadata", "none", "--prometheus", &address, "--store"]);
+    command.arg(&store).arg("--socket").arg(host.docker_socket()).stderr(Stdio::piped());
+    let mut sampler = Sampler(command.spawn().unwrap());
+    std::thread::sleep(Duration::from_secs(5));
+    let text =
+        Command::new("curl").args(["-s", &format!("http://{address}/metrics")]).output().unwrap().stdout;
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("bowline_container_cpu_seconds_total{name=\"thing\"}"), "{text}");
+    let mut again = Command::new(GATE);
+    let refused = again.args(["sample", "--store"]).arg(&store).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("another sampler"), "{refused:?}");
+
+    Command::new("kill").arg(sampler.0.id().to_string()).status().unwrap();
+    assert!(sampler.0.wait().unwrap().success());
+    let output = Command::new(GATE).args(["export", "--store"]).arg(&store).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let series = crate::series(&output.stdout);
+    let facts = series.facts.clone().unwrap();
+    assert!(facts.cores > 0 && facts.every == 1_000 && facts.host == host.name(), "{facts:?}");
+    assert!(series.rows.len() >= 3 && series.rows.iter().any(|row| row.containers.contains_key("thing")));
+    assert_eq!(series, read(&store, Step::Sample));
+    assert!(!read(&store, Step::Hour).rows.is_empty());
+}
