@@ -144,9 +144,7 @@ impl Lookout {
             container.restarts = self.roster.take_restarts(id);
             container.name = self.roster.get(id).map(|known| known.name.clone());
             if let Some(known) = self.roster.get_current(id, group.inode) {
-                let (process, own_network) = (known.process, known.own_network);
-                let source = &mut self.source;
-                self.machine.read_process(source, process, own_network, moment.boot, &mut container);
+                self.machine.read_process(&mut self.source, (id, known), moment.boot, &mut container);
                 let by_clock = || u64::try_from(self.wall.saturating_sub(known.started?)).ok();
                 container.age = container.age.or_else(by_clock);
             }

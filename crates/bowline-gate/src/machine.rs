@@ -11,6 +11,7 @@ use crate::kernel::pressure::{Stall, parse_stall};
 use crate::kernel::process::parse_start;
 use crate::kernel::processor::{parse_load, parse_stat};
 use crate::reading::{ContainerReading, MachineReading};
+use crate::roster::Known;
 use crate::source::Source;
 
 /// The machine, as `/proc` shows it.
@@ -92,19 +93,24 @@ impl Machine {
 
     /// Looks at a container by its first process: how long it has run, and its network where it has one of its own.
     /// `boot` is the time since the machine was started, in milliseconds.
+    ///
+    /// An engine may number processes otherwise than this `/proc`, and numbers are given again: who is not in the
+    /// container's control group is somebody else.
     pub fn read_process(
         &self,
         source: &mut Source,
-        process: u32,
-        own_network: bool,
+        (id, known): (&str, &Known),
         boot: u64,
         container: &mut ContainerReading,
     ) {
-        let path = self.root.join(process.to_string());
+        let path = self.root.join(known.process.to_string());
+        if !source.text(&path.join("cgroup")).is_some_and(|groups| groups.contains(id)) {
+            return;
+        }
         let start = source.text(&path.join("stat")).and_then(parse_start);
         let start = start.and_then(|start| start.saturating_mul(1_000).checked_div(self.ticks));
         container.age = start.map(|start| boot.saturating_sub(start));
-        if own_network && start.is_some() {
+        if known.own_network {
             container.network = source.text(&path.join("net/dev")).map(parse_traffic);
         }
     }
