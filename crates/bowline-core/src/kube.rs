@@ -24,6 +24,7 @@ pub mod prune;
 pub mod pull_secret;
 pub mod readiness;
 pub mod revision;
+pub mod scheduling;
 pub mod status;
 pub mod translation;
 pub mod workload;

@@ -135,6 +135,18 @@ impl Quantity {
         u64::try_from(up).unwrap_or(u64::MAX)
     }
 
+    /// The thousandths of a unit in it, rounded up; nothing where it is negative.
+    pub fn thousandths(self) -> u64 {
+        let size = BILLION / 1000;
+        let up = self.0.max(0).saturating_add(size - 1) / size;
+        u64::try_from(up).unwrap_or(u64::MAX)
+    }
+
+    /// Thousandths of a unit.
+    pub const fn of_thousandths(count: u64) -> Self {
+        Self(count as i128 * (BILLION / 1000))
+    }
+
     /// As processors are counted: `500m`, `2`.
     pub fn cores(self) -> String {
         let thousandths = self.0.div_euclid(BILLION / 1000);
@@ -332,5 +344,7 @@ mod tests {
         assert_eq!(quantity("-1").holds(quantity("300m")), Some(0));
         assert_eq!(quantity("1").holds(Quantity::ZERO), None);
         assert_eq!(quantity("1500m").units(), 2);
+        assert_eq!(quantity("0.0001").thousandths(), 1);
+        assert_eq!(Quantity::of_thousandths(1500).cores(), "1500m");
     }
 }

@@ -11,20 +11,16 @@ use crate::finding::{Finding, Findings};
 use crate::image::Platform;
 
 use super::object::{Manifest, ObjectId};
+use super::scheduling::{node, pod, request, rollout, selector};
 
 mod contention;
 mod existence;
 mod growth;
 mod image;
-mod node;
-mod pod;
 mod quota;
 mod reference;
-mod request;
 mod right;
-mod rollout;
 mod room;
-mod selector;
 mod service;
 mod situation;
 mod storage;
@@ -32,10 +28,10 @@ mod volume;
 mod weakness;
 
 pub use growth::grows;
-pub use pod::{HostPort, RunningPod};
 pub use reference::{Reference, references};
-pub use request::Requests;
 pub use right::{Deed, Right, rights};
+
+pub use super::scheduling::{HostPort, Requests, RunningPod};
 
 /// What a registry knows of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,25 +7,37 @@ use crate::kube::workload::labels;
 
 /// Whether a `LabelSelector` (`matchLabels`, `matchExpressions`) takes something with these labels. An empty one takes
 /// everything, none takes nothing.
-pub(super) fn selects<'l>(selector: Option<&Value>, label: impl Fn(&str) -> Option<&'l str>) -> bool {
+pub(crate) fn selects<'l>(selector: Option<&Value>, label: impl Fn(&str) -> Option<&'l str>) -> bool {
     let Some(selector) = selector.filter(|selector| selector.is_object()) else { return false };
     labels(selector.get("matchLabels")).all(|(name, value)| label(name) == Some(value))
         && list(selector, "/matchExpressions").all(|expression| holds(expression, &label))
 }
 
 /// Whether a node that has these labels and this name fits one of the terms of a node affinity's `required…`.
-pub(super) fn fits_terms<'l>(
+pub(crate) fn fits_terms<'l>(
     required: &Value,
     name: &'l str,
     label: impl Fn(&str) -> Option<&'l str>,
 ) -> bool {
-    list(required, "/nodeSelectorTerms").any(|term| {
-        let mut expressions = list(term, "/matchExpressions").peekable();
-        let mut fields = list(term, "/matchFields").peekable();
-        let some = expressions.peek().is_some() || fields.peek().is_some();
-        let field = |field: &str| (field == "metadata.name").then_some(name);
-        some && expressions.all(|expression| holds(expression, &label))
-            && fields.all(|expression| holds(expression, field))
+    list(required, "/nodeSelectorTerms").any(|term| fits_term(term, name, &label))
+}
+
+/// Whether a node fits a single term. An empty one takes no node.
+pub(crate) fn fits_term<'l>(term: &Value, name: &'l str, label: &impl Fn(&str) -> Option<&'l str>) -> bool {
+    let mut expressions = list(term, "/matchExpressions").peekable();
+    let mut fields = list(term, "/matchFields").peekable();
+    let some = expressions.peek().is_some() || fields.peek().is_some();
+    let field = |field: &str| (field == "metadata.name").then_some(name);
+    some && expressions.all(|expression| holds(expression, label))
+        && fields.all(|expression| holds(expression, field))
+}
+
+/// Whether a `LabelSelector` is there and asks for nothing.
+pub(crate) fn is_empty(selector: Option<&Value>) -> bool {
+    selector.is_some_and(|selector| {
+        selector.is_object()
+            && labels(selector.get("matchLabels")).next().is_none()
+            && list(selector, "/matchExpressions").next().is_none()
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::kube::order::mention::{list, text};
-use crate::kube::workload::{containers, labels};
+use crate::kube::workload::labels;
 
 use super::request::{Defaults, Requests, Side, of_pod};
 
@@ -25,7 +25,10 @@ impl HostPort {
     pub fn of(spec: &Value) -> BTreeSet<Self> {
         let network = spec.get("hostNetwork").and_then(Value::as_bool).unwrap_or(false);
         let field = if network { "/containerPort" } else { "/hostPort" };
-        let ports = containers(spec).flat_map(|container| list(container, "/ports"));
+        // Those that only prepare have gone before another pod could want the port.
+        let stay =
+            list(spec, "/initContainers").filter(|each| text(each, "/restartPolicy") == Some("Always"));
+        let ports = stay.chain(list(spec, "/containers")).flat_map(|container| list(container, "/ports"));
         ports
             .filter_map(|port| {
                 Some(Self {
@@ -85,7 +88,7 @@ impl RunningPod {
         })
     }
 
-    pub(super) fn label(&self, name: &str) -> Option<&str> {
+    pub(crate) fn label(&self, name: &str) -> Option<&str> {
         self.labels.get(name).map(String::as_str)
     }
 }

@@ -7,7 +7,7 @@ use crate::kube::order::mention::text;
 
 /// How the pods of a workload are replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Strategy {
+pub(crate) enum Strategy {
     /// So many pods more than wanted, and so many less than wanted, at any time.
     Rolling { surge: u64, unavailable: u64 },
     /// Old pods go before new ones come: all at once, or one after the other.
@@ -16,7 +16,7 @@ pub(super) enum Strategy {
 
 impl Strategy {
     /// Of an object that runs so many pods.
-    pub(super) fn read(manifest: &Manifest, replicas: u64) -> Self {
+    pub(crate) fn read(manifest: &Manifest, replicas: u64) -> Self {
         let value = &manifest.value;
         match manifest.id.kind.kind.as_str() {
             "Deployment" if text(value, "/spec/strategy/type") != Some("Recreate") => {
@@ -34,8 +34,16 @@ impl Strategy {
     }
 
     /// Whether a new pod must run before an old one may go.
-    pub(super) fn is_tight(self) -> bool {
+    pub(crate) fn is_tight(self) -> bool {
         matches!(self, Self::Rolling { unavailable: 0, .. })
+    }
+}
+
+/// How many pods more than it is to have an object with so many replicas runs while it is replaced.
+pub fn surge_of(manifest: &Manifest, replicas: u64) -> u64 {
+    match Strategy::read(manifest, replicas) {
+        Strategy::Rolling { surge, .. } => surge,
+        Strategy::Before => 0,
     }
 }
 

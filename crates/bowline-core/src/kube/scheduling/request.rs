@@ -101,7 +101,7 @@ impl fmt::Display for Requests {
 }
 
 /// An amount of a resource, for people.
-pub(super) fn amount_of(resource: &str, amount: Quantity) -> String {
+pub(crate) fn amount_of(resource: &str, amount: Quantity) -> String {
     let (_, plain) = resource.rsplit_once('.').unwrap_or(("", resource));
     match plain {
         "cpu" => format!("{} CPU", amount.cores()),
@@ -112,7 +112,7 @@ pub(super) fn amount_of(resource: &str, amount: Quantity) -> String {
 }
 
 /// A quantity as JSON has it: text or number.
-pub(super) fn quantity(value: &Value) -> Option<Quantity> {
+pub(crate) fn quantity(value: &Value) -> Option<Quantity> {
     match value {
         Value::String(text) => text.parse().ok(),
         Value::Number(number) => number.to_string().parse().ok(),
@@ -122,13 +122,13 @@ pub(super) fn quantity(value: &Value) -> Option<Quantity> {
 
 /// What containers get that say nothing, from the LimitRanges of a namespace.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Defaults {
+pub(crate) struct Defaults {
     requests: Requests,
     limits: Requests,
 }
 
 impl Defaults {
-    pub(super) fn read<'v>(ranges: impl IntoIterator<Item = &'v Value>) -> Self {
+    pub(crate) fn read<'v>(ranges: impl IntoIterator<Item = &'v Value>) -> Self {
         let mut defaults = Self::default();
         for range in ranges {
             for item in list(range, "/spec/limits").filter(|item| text(item, "/type") == Some("Container")) {
@@ -144,7 +144,7 @@ impl Defaults {
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
+pub(crate) enum Side {
     Requests,
     Limits,
 }
@@ -154,32 +154,72 @@ pub(super) enum Side {
 /// Containers add up. Those that only prepare run one after the other, beside those before them that go on running
 /// (`restartPolicy: Always`); the greater of the two phases counts. What the pod says as a whole goes before what its
 /// containers say. (kubernetes.io, "Effective Pod requests and limits")
-pub(super) fn of_pod(spec: &Value, side: Side, defaults: &Defaults) -> Requests {
+pub(crate) fn of_pod(spec: &Value, side: Side, defaults: &Defaults) -> Requests {
+    let mut total = of_containers(spec, side, defaults, &Requests::default());
+    cover(&mut total, spec, side);
+    total.add_all(&Requests::read(spec.get("overhead")), 1);
+    total.add("pods", Quantity::whole(1));
+    total
+}
+
+/// What the containers of a pod ask for together; those that do not say get what `floor` has.
+pub(crate) fn of_containers(spec: &Value, side: Side, defaults: &Defaults, floor: &Requests) -> Requests {
+    let read = |container: &Value| {
+        let mut own = of_container(container, side, defaults);
+        for (resource, amount) in
+            floor.iter().filter(|(resource, _)| !own.names(resource)).collect::<Vec<_>>()
+        {
+            own.add(resource, amount);
+        }
+        own
+    };
     let mut running = Requests::default();
     let mut peak = Requests::default();
     for container in list(spec, "/initContainers") {
-        let own = of_container(container, side, defaults);
         let mut now = running.clone();
-        now.add_all(&own, 1);
+        now.add_all(&read(container), 1);
         peak = peak.max(&now);
         if text(container, "/restartPolicy") == Some("Always") {
             running = now;
         }
     }
     for container in list(spec, "/containers") {
-        running.add_all(&of_container(container, side, defaults), 1);
+        running.add_all(&read(container), 1);
     }
-    let mut total = running.max(&peak);
-    let field = if side == Side::Requests { "/resources/requests" } else { "/resources/limits" };
-    for (resource, amount) in Requests::read(spec.pointer(field)).0 {
-        total.0.insert(resource, amount);
-    }
-    total.add_all(&Requests::read(spec.get("overhead")), 1);
-    total.add("pods", Quantity::whole(1));
-    total
+    running.max(&peak)
 }
 
-pub(super) fn of_container(container: &Value, side: Side, defaults: &Defaults) -> Requests {
+/// Whether a pod asks for something as a whole, beside what its containers ask for.
+pub(crate) fn is_covered(spec: &Value) -> bool {
+    ["/resources/requests", "/resources/limits"].iter().any(|field| {
+        let named = spec.pointer(field).and_then(Value::as_object).into_iter().flatten();
+        named.into_iter().any(|(name, _)| is_of_pods(name))
+    })
+}
+
+/// What can be asked for by a pod as a whole.
+fn is_of_pods(resource: &str) -> bool {
+    matches!(resource, "cpu" | "memory") || resource.starts_with("hugepages-")
+}
+
+/// Puts what the pod says as a whole in the place of what its containers say.
+pub(crate) fn cover(total: &mut Requests, spec: &Value, side: Side) {
+    let read = |field: &str| Requests::read(spec.pointer(field));
+    let limits = read("/resources/limits");
+    let said = if side == Side::Requests { read("/resources/requests") } else { limits.clone() };
+    if side == Side::Requests {
+        // The API server takes a limit for the request where neither pod nor containers ask for any of it; pages that are
+        // huge cannot be promised twice, so that the containers do not count.
+        for (resource, amount) in limits.0.into_iter().filter(|(resource, _)| !said.names(resource)) {
+            if is_of_pods(&resource) && (resource.starts_with("hugepages-") || !total.names(&resource)) {
+                total.0.insert(resource, amount);
+            }
+        }
+    }
+    total.0.extend(said.0.into_iter().filter(|(resource, _)| is_of_pods(resource)));
+}
+
+pub(crate) fn of_container(container: &Value, side: Side, defaults: &Defaults) -> Requests {
     let mut limits = Requests::read(container.pointer("/resources/limits"));
     match side {
         Side::Limits => {
@@ -225,6 +265,8 @@ mod tests {
             (json!({"containers": [cpu("2")], "initContainers": [cpu("1"), sidecar("100m")]}), "2100m CPU"),
             (json!({"containers": [cpu("2")], "overhead": {"cpu": "250m"}}), "2250m CPU"),
             (json!({"containers": [cpu("2")], "resources": {"requests": {"cpu": 3}}}), "3 CPU"),
+            (json!({"containers": [cpu("2")], "resources": {"limits": {"cpu": 3}}}), "2 CPU"),
+            (json!({"containers": [{}], "resources": {"limits": {"cpu": 3}}}), "3 CPU"),
             (json!({"containers": [{"resources": {"limits": {"memory": "64Mi"}}}]}), "64Mi memory"),
             (json!({"containers": [{}]}), "1 pods"),
         ] {

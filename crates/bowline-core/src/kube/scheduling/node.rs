@@ -10,22 +10,22 @@ use crate::kube::order::mention::{list, text};
 use crate::kube::workload::labels;
 
 use super::request::Requests;
-use super::selector::fits_terms;
+use super::selector::{fits_term, fits_terms};
 
 /// A node, as the scheduler sees it.
-pub(super) struct Node<'a> {
-    pub(super) name: &'a str,
+pub(crate) struct Node<'a> {
+    pub(crate) name: &'a str,
     labels: BTreeMap<&'a str, &'a str>,
     taints: Vec<&'a Value>,
     /// All that pods may ask for on it.
-    pub(super) allocatable: Requests,
+    pub(crate) allocatable: Requests,
     cordoned: bool,
     ready: bool,
-    pub(super) platform: Option<Platform>,
+    pub(crate) platform: Option<Platform>,
 }
 
 impl<'a> Node<'a> {
-    pub(super) fn read(node: &'a Value) -> Option<Self> {
+    pub(crate) fn read(node: &'a Value) -> Option<Self> {
         let info = |field: &str| text(node, &format!("/status/nodeInfo/{field}"));
         let labels: BTreeMap<&str, &str> = labels(node.pointer("/metadata/labels")).collect();
         let os = labels.get("kubernetes.io/os").copied().or_else(|| info("operatingSystem"));
@@ -49,52 +49,92 @@ impl<'a> Node<'a> {
         })
     }
 
-    pub(super) fn label(&self, name: &str) -> Option<&'a str> {
+    pub(crate) fn label(&self, name: &str) -> Option<&'a str> {
         self.labels.get(name).copied()
     }
 
     /// What keeps a pod with this `spec` from it, if anything; room does not count here. Pods of a DaemonSet are let in
     /// whatever the node's condition, and `reach` is the node affinity of the pod's volumes.
-    pub(super) fn bar(&self, spec: &Value, daemon: bool, reach: &[(&str, &Value)]) -> Option<Bar> {
-        if let Some(wanted) = text(spec, "/nodeName") {
-            return (wanted != self.name).then(|| Bar::Name(wanted.to_owned()));
+    pub(crate) fn bar(&self, spec: &Value, daemon: bool, reach: &[(&str, &Value)]) -> Option<Bar> {
+        if text(spec, "/nodeName").is_some() {
+            return self.bar_by_name(spec);
         }
-        if self.cordoned && !daemon && !tolerates(spec, "node.kubernetes.io/unschedulable", "", "NoSchedule")
-        {
-            return Some(Bar::Cordoned);
+        if !daemon && let Some(bar) = self.bar_by_cordon(spec) {
+            return Some(bar);
         }
         if !self.ready && !daemon {
             return Some(Bar::NotReady);
         }
+        let volume = || reach.iter().find(|(_, required)| !self.fits(required));
+        self.bar_by_affinity(spec)
+            .or_else(|| volume().map(|(volume, _)| Bar::Volume((*volume).to_owned())))
+            .or_else(|| self.bar_by_taint(spec, |key, _| daemon && key.starts_with("node.kubernetes.io/")))
+    }
+
+    /// Whether the pod names another node.
+    pub(crate) fn bar_by_name(&self, spec: &Value) -> Option<Bar> {
+        text(spec, "/nodeName")
+            .filter(|wanted| *wanted != self.name)
+            .map(|wanted| Bar::Name(wanted.to_owned()))
+    }
+
+    /// Whether it is cordoned, and the pod minds.
+    pub(crate) fn bar_by_cordon(&self, spec: &Value) -> Option<Bar> {
+        let minds = self.cordoned && !tolerates(spec, "node.kubernetes.io/unschedulable", "", "NoSchedule");
+        minds.then_some(Bar::Cordoned)
+    }
+
+    /// The first of its taints that keeps the pod away; `spared` are taints, by key and effect, that do not count.
+    pub(crate) fn bar_by_taint(&self, spec: &Value, spared: impl Fn(&str, &str) -> bool) -> Option<Bar> {
+        let taint = self.taints.iter().find(|taint| {
+            let (key, effect) = (text(taint, "/key").unwrap_or(""), text(taint, "/effect").unwrap_or(""));
+            matches!(effect, "NoSchedule" | "NoExecute")
+                && !spared(key, effect)
+                && !tolerates(spec, key, text(taint, "/value").unwrap_or(""), effect)
+        });
+        taint.map(|taint| Bar::Taint(describe(taint)))
+    }
+
+    /// Whether the pod's `nodeSelector` or required node affinity excludes it.
+    pub(crate) fn bar_by_affinity(&self, spec: &Value) -> Option<Bar> {
         let wanted = labels(spec.get("nodeSelector")).find(|(name, value)| self.label(name) != Some(*value));
         if let Some((name, value)) = wanted {
             return Some(Bar::Label(format!("{name}={value}")));
         }
         let required = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
-        if spec.pointer(required).is_some_and(|required| !self.fits(required)) {
-            return Some(Bar::Affinity);
-        }
-        if let Some((volume, _)) = reach.iter().find(|(_, required)| !self.fits(required)) {
-            return Some(Bar::Volume((*volume).to_owned()));
-        }
-        let taint = self.taints.iter().find(|taint| {
-            let (key, value) = (text(taint, "/key").unwrap_or(""), text(taint, "/value").unwrap_or(""));
-            let effect = text(taint, "/effect").unwrap_or("");
-            matches!(effect, "NoSchedule" | "NoExecute")
-                && !(daemon && key.starts_with("node.kubernetes.io/"))
-                && !tolerates(spec, key, value, effect)
-        });
-        taint.map(|taint| Bar::Taint(describe(taint)))
+        let outside = spec.pointer(required).is_some_and(|required| !self.fits(required));
+        outside.then_some(Bar::Affinity)
     }
 
-    fn fits(&self, required: &Value) -> bool {
+    /// Whether it fits one of the terms of a node affinity's `required…`.
+    pub(crate) fn fits(&self, required: &Value) -> bool {
         fits_terms(required, self.name, |name| self.label(name))
+    }
+
+    /// How many of its taints would rather not have the pod, which does not tolerate them.
+    pub(crate) fn count_reserves(&self, spec: &Value) -> i64 {
+        let reserves = self.taints.iter().filter(|taint| {
+            let part = |pointer: &str| text(taint, pointer).unwrap_or("");
+            part("/effect") == "PreferNoSchedule"
+                && !tolerates(spec, part("/key"), part("/value"), "PreferNoSchedule")
+        });
+        i64::try_from(reserves.count()).unwrap_or(i64::MAX)
+    }
+
+    /// The weights of the pod's preferences among nodes that it meets, added up.
+    pub(crate) fn weigh_preferences(&self, spec: &Value) -> i64 {
+        let preferred = "/affinity/nodeAffinity/preferredDuringSchedulingIgnoredDuringExecution";
+        let met = list(spec, preferred).filter(|each| {
+            let preference = each.get("preference");
+            preference.is_some_and(|term| fits_term(term, self.name, &|name: &str| self.label(name)))
+        });
+        met.filter_map(|each| each.get("weight")?.as_i64()).sum()
     }
 }
 
 /// Why a node does not take a pod.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Bar {
+pub(crate) enum Bar {
     Name(String),
     Cordoned,
     NotReady,
