@@ -12,6 +12,7 @@ pub mod frame;
 pub mod histogram;
 pub mod interval;
 pub mod machine;
+pub mod placement;
 pub mod profile;
 pub mod recommendation;
 pub mod rollup;
