@@ -118,6 +118,11 @@ impl Connection {
         &self.inner.socket
     }
 
+    /// The engine's socket, on the host.
+    pub(crate) fn engine_socket(&self) -> &Path {
+        &self.inner.far_socket
+    }
+
     /// How many connections to the engine's socket may stay open while they are not needed.
     pub(crate) fn idle_sockets(&self) -> usize {
         self.inner.idle_sockets

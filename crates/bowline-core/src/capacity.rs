@@ -5,17 +5,22 @@
 
 pub mod advice;
 mod arithmetic;
+pub mod comparison;
 pub mod credit;
 pub mod facts;
 pub mod fleet;
+pub mod forecast;
 pub mod frame;
 pub mod histogram;
 pub mod interval;
 pub mod machine;
+pub mod outlook;
+pub mod picture;
 pub mod placement;
 pub mod profile;
 pub mod recommendation;
 pub mod rollup;
 pub mod runtime;
+pub mod scaling;
 pub mod series;
 pub mod trace;

@@ -60,7 +60,7 @@ pub enum Verb {
     History(commands::history::HistoryArgs),
     /// Show what the services of a target write
     Logs(commands::logs::LogsArgs),
-    /// Run a command in a container of a cluster that runs already
+    /// Run a command in a container that runs already
     Exec(commands::exec::ExecArgs),
     /// Show what somebody changed on a target by hand, or where two targets differ
     Diff(commands::diff::DiffArgs),
@@ -74,6 +74,8 @@ pub enum Verb {
     Detach(commands::detach::DetachArgs),
     /// Check tools, access, clocks, disk and credentials; each finding with its remedy
     Doctor(commands::doctor::DoctorArgs),
+    /// Show what a target's machines carry: measured, advised
+    Capacity(commands::capacity::CapacityArgs),
     /// Serve the embedded registry to others
     Registry(commands::registry::RegistryArgs),
     /// Print the completion script for a shell
@@ -136,6 +138,7 @@ fn dispatch(context: &Context, verb: Verb) -> Outcome<ExitCode> {
         Verb::Deploy(args) => wait(commands::deploy::run(context, args)),
         Verb::Ship(args) => wait(commands::ship::run(context, args)),
         Verb::Rollback(args) => wait(commands::rollback::run(context, args)),
+        Verb::Capacity(args) => wait(commands::capacity::run(context, args)),
         Verb::Registry(args) => wait(commands::registry::run(context, args)),
         Verb::Adopt(args) => wait(commands::adopt::run(context, args)),
         Verb::Detach(args) => wait(commands::detach::run(context, args)),

@@ -2,6 +2,7 @@
 
 pub mod adopt;
 pub mod build;
+pub mod capacity;
 pub mod completions;
 pub mod deploy;
 pub mod detach;

@@ -68,6 +68,8 @@ pub struct Config {
     pub targets: BTreeMap<String, Target>,
     /// Who is told in Slack.
     pub slack: Option<Slack>,
+    /// The file with the team's own types of machines.
+    pub machines: Option<String>,
 }
 
 /// A command that builds something.
@@ -150,6 +152,20 @@ impl Config {
                     "`bowline schema` prints the JSON schema, for editors that complete and check the file",
                 )),
         }
+    }
+
+    /// Puts another text in place of the file: whole, or not at all. Gives the configuration that it is now.
+    ///
+    /// # Errors
+    /// When the text is wrong, or the file cannot be written: it is as it was.
+    pub fn replace(&self, text: &str) -> Outcome<Self> {
+        let changed = Self::parse(text, &self.directory)?;
+        let path = self.directory.join(FILE);
+        let fresh = self.directory.join(format!(".{FILE}.{}", std::process::id()));
+        std::fs::write(&fresh, text)
+            .and_then(|()| std::fs::rename(&fresh, &path))
+            .attempt(|| format!("writing {}", path.display()))?;
+        Ok(changed)
     }
 
     /// The environment variables that hold the secrets it names.

@@ -4,6 +4,7 @@ pub mod adopt;
 mod apply;
 pub mod archive;
 pub mod build;
+pub mod capacity;
 mod checkout;
 pub mod choice;
 pub mod cluster;

@@ -1,7 +1,9 @@
 //! How Bowline talks: stdout is data, stderr is for people.
 
+pub mod capacity;
 pub mod cluster;
 pub mod event;
+pub mod forecast;
 pub mod phase;
 pub mod plan;
 pub mod table;

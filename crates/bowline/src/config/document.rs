@@ -121,6 +121,8 @@ pub(super) struct Document {
     pub targets: BTreeMap<At<String>, TargetTable>,
     /// Who is told.
     pub notify: NotifyTable,
+    /// What machines there are.
+    pub capacity: CapacityTable,
 }
 
 /// The repository as a whole.
@@ -129,6 +131,14 @@ pub(super) struct Document {
 pub(super) struct ProjectTable {
     /// The project's name: lower-case letters, digits, `-` and `_`.
     pub name: Option<At<String>>,
+}
+
+/// What machines there are.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct CapacityTable {
+    /// A file with your own types of machines and their prices, which go before those of Amazon EC2 that Bowline brings.
+    pub machines: Option<At<String>>,
 }
 
 /// How versions are counted.
@@ -276,6 +286,8 @@ pub(super) struct TargetTable {
 
     /// `ssh://user@host[:port]`. Absent: the local engine. For a cluster: the control plane, the API is reached through it.
     pub host: Option<At<String>>,
+    /// The machines that it has, by type: `t2.medium`, `3xt2.medium`, `2x4cpu:16G`. Absent: what a host says of itself.
+    pub machines: Option<At<String>>,
     /// How long a service may take to become healthy, restarts included. Absent: 120s.
     pub start: Option<At<String>>,
     /// How long a service without a health check has to stay up. Absent: 5s.

@@ -101,6 +101,7 @@ fn config(part: &mut Part, document: &Document, text: &str, directory: &Path) ->
         services,
         targets,
         slack,
+        machines: part.within(&Purpose::Release, |part| part.path(document.capacity.machines.as_ref())),
     }
 }
 

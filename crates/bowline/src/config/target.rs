@@ -34,6 +34,8 @@ pub struct ComposeTarget {
     pub project: Option<String>,
     /// Profiles to start.
     pub profiles: Vec<String>,
+    /// The machines that it has, as written: `3xt2.medium`.
+    pub machines: Option<String>,
     /// How long things may take.
     pub pace: Pace,
     /// What is different here, by the compose file's service names.
@@ -61,6 +63,8 @@ pub struct KubernetesTarget {
     pub pull_secret: PullSecret,
     /// Secrets made from the team's own sources, by their names.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// The machines that it has, as written: `3xt2.medium`.
+    pub machines: Option<String>,
     /// How long things may take.
     pub pace: Pace,
     /// What is different here, by service.
@@ -148,6 +152,14 @@ impl Target {
         match self {
             Self::Compose(target) => &target.name,
             Self::Kubernetes(target) => &target.name,
+        }
+    }
+
+    /// The machines that it has, as written.
+    pub fn machines(&self) -> Option<&str> {
+        match self {
+            Self::Compose(target) => target.machines.as_deref(),
+            Self::Kubernetes(target) => target.machines.as_deref(),
         }
     }
 

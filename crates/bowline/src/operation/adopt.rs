@@ -83,14 +83,7 @@ pub fn missing_lines(place: &Place, config: &Config, target: &ComposeTarget) -> 
 /// # Errors
 /// When the file cannot be written, or would be wrong then: it is as it was.
 pub fn write_lines(config: &Config, target: &str, lines: &[Line]) -> Outcome<Config> {
-    let text = place::edit(&config.text, target, lines)?;
-    let changed = Config::parse(&text, &config.directory)?;
-    let path = config.directory.join(FILE);
-    let fresh = config.directory.join(format!(".{FILE}.{}", std::process::id()));
-    std::fs::write(&fresh, &text)
-        .and_then(|()| std::fs::rename(&fresh, &path))
-        .attempt(|| format!("writing {}", path.display()))?;
-    Ok(changed)
+    config.replace(&place::edit(&config.text, target, lines)?)
 }
 
 /// Records what runs as revision 0. No container, network, volume or file there is changed.

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr)]
 mod adopt;
 mod build;
+mod capacity;
 mod cli;
 mod cluster;
 mod cluster_change;

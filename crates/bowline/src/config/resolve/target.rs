@@ -32,6 +32,7 @@ fn target(part: &mut Part, key: &At<String>, table: &TargetTable) -> Option<Targ
     });
     let services = overrides(part, table);
     let pace = pace(part, table);
+    let machines = table.machines.as_ref().map(|at| at.value.clone());
     let cluster = table.kubernetes.as_ref().or(table.render.as_ref());
     let (secrets, pull_secret) = part.within(&Purpose::Release, |part| {
         foreign(part, table);
@@ -46,6 +47,7 @@ fn target(part: &mut Part, key: &At<String>, table: &TargetTable) -> Option<Targ
             directory,
             project,
             profiles: table.profiles.iter().flatten().map(|at| at.value.clone()).collect(),
+            machines: machines.clone(),
             pace,
             services,
         })),
@@ -62,6 +64,7 @@ fn target(part: &mut Part, key: &At<String>, table: &TargetTable) -> Option<Targ
             namespace: namespace(part, table.namespace.as_ref()),
             pull_secret,
             secrets,
+            machines: machines.clone(),
             pace,
             services,
         })),

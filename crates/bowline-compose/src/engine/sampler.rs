@@ -1,0 +1,175 @@
+//! The container that measures a host: one of them, whatever projects run there.
+//!
+//! It belongs to no project and no revision, so that it needs no lease: its name is taken or not, and whoever creates it
+//! creates the same.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::models::{ContainerCreateBody, HostConfig, RestartPolicy, RestartPolicyNameEnum};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, ImportImageOptionsBuilder, InspectContainerOptions,
+    RemoveContainerOptionsBuilder, RemoveVolumeOptions, StartContainerOptions,
+};
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+
+use super::{Engine, EngineError, ORDINARY};
+
+/// Its name, and that of the volume in which it keeps what it measured.
+pub const NAME: &str = "bowline-gate";
+/// The label that says from which program, and with which arguments, it was made.
+const LABEL: &str = "dev.bowline.gate";
+/// The most memory that it may take.
+const MEMORY: i64 = 64 << 20;
+/// How long the engine may take to unpack an image of some megabytes.
+const LOADING: Duration = Duration::from_secs(120);
+
+/// What the container is to be.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The image as `docker load` takes it.
+    pub archive: Bytes,
+    /// The image's name in it.
+    pub image: String,
+    /// The program's arguments.
+    pub arguments: Vec<String>,
+    /// What distinguishes it: another one replaces it.
+    pub fingerprint: String,
+}
+
+/// The container as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sampler {
+    /// Its id.
+    pub id: String,
+    /// Whether it runs.
+    pub running: bool,
+    /// From what it was made; none where somebody else made it.
+    pub fingerprint: Option<String>,
+}
+
+impl Engine {
+    /// The container that measures this host, if there is one.
+    pub async fn sampler(&self) -> Result<Option<Sampler>, EngineError> {
+        let what = format!("look at container {NAME}");
+        let found = self.docker.inspect_container(NAME, None::<InspectContainerOptions>);
+        let found = match self.ask(&what, ORDINARY, found).await {
+            Err(error) if error.is_not_found() => return Ok(None),
+            other => other?,
+        };
+        let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
+        Ok(Some(Sampler {
+            id: found.id.unwrap_or_default(),
+            running: found.state.and_then(|state| state.running).unwrap_or(false),
+            fingerprint: labels.get(LABEL).cloned(),
+        }))
+    }
+
+    /// Makes sure that it runs as wanted; what it measured before stays. Says whether anything was done.
+    ///
+    /// # Errors
+    /// When a container of this name is somebody else's, or the engine refuses.
+    pub async fn start_sampler(&self, wanted: &Wanted) -> Result<bool, EngineError> {
+        if let Some(there) = self.sampler().await? {
+            match &there.fingerprint {
+                None => {
+                    return Err(EngineError::Unexpected {
+                        what: format!("create container {NAME}"),
+                        message: "there is one of this name that Bowline did not make".into(),
+                    });
+                }
+                Some(fingerprint) if *fingerprint == wanted.fingerprint && there.running => return Ok(false),
+                Some(_) => self.remove_sampler().await?,
+            }
+        }
+        self.load(wanted).await?;
+        let what = format!("create container {NAME}");
+        let options = CreateContainerOptionsBuilder::new().name(NAME).build();
+        let creation = self.docker.create_container(Some(options), body(wanted, self.connection.engine_socket()));
+        let id = self.ask(&what, ORDINARY, creation).await?.id;
+        let what = format!("start container {NAME}");
+        let start = self.docker.start_container(&id, None::<StartContainerOptions>);
+        self.ask(&what, Duration::from_secs(60), start).await?;
+        Ok(true)
+    }
+
+    /// Takes it away; what it measured goes only where that is asked for. Says whether it was there.
+    pub async fn stop_sampler(&self, forget: bool) -> Result<bool, EngineError> {
+        let there = self.sampler().await?.is_some_and(|there| there.fingerprint.is_some());
+        if there {
+            self.remove_sampler().await?;
+        }
+        if forget {
+            let what = format!("remove volume {NAME}");
+            let removal = self.docker.remove_volume(NAME, None::<RemoveVolumeOptions>);
+            match self.ask(&what, ORDINARY, removal).await {
+                Err(error) if !error.is_not_found() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(there)
+    }
+
+    async fn remove_sampler(&self) -> Result<(), EngineError> {
+        // It writes down what it has when it is told to end.
+        let what = format!("stop container {NAME}");
+        let stop = self.docker.stop_container(NAME, None);
+        match self.ask(&what, Duration::from_secs(30), stop).await {
+            Err(EngineError::NotFound { .. } | EngineError::Refused { status: 304, .. }) | Ok(()) => {}
+            Err(error) => return Err(error),
+        }
+        let what = format!("remove container {NAME}");
+        let options = RemoveContainerOptionsBuilder::new().force(true).build();
+        match self.ask(&what, ORDINARY, self.docker.remove_container(NAME, Some(options))).await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings its image, unless it is there.
+    async fn load(&self, wanted: &Wanted) -> Result<(), EngineError> {
+        if self.image(&wanted.image).await?.is_some() {
+            return Ok(());
+        }
+        let what = format!("load image {}", wanted.image);
+        let options = ImportImageOptionsBuilder::new().quiet(true).build();
+        let archive = bollard::body_full(wanted.archive.clone());
+        let loading = self.docker.import_image(options, archive, None).try_collect::<Vec<_>>();
+        self.ask(&what, LOADING, loading).await?;
+        Ok(())
+    }
+}
+
+/// It sees the whole machine and changes nothing on it: all that it may write is its own volume.
+fn body(wanted: &Wanted, socket: &Path) -> ContainerCreateBody {
+    let binds = [
+        "/proc:/host/proc:ro".to_owned(),
+        "/sys/fs/cgroup:/host/cgroup:ro".to_owned(),
+        format!("{}:/var/run/docker.sock:ro", socket.display()),
+        format!("{NAME}:/store"),
+    ];
+    ContainerCreateBody {
+        image: Some(wanted.image.clone()),
+        cmd: Some(wanted.arguments.clone()),
+        labels: Some(HashMap::from([(LABEL.to_owned(), wanted.fingerprint.clone())])),
+        host_config: Some(HostConfig {
+            binds: Some(binds.into()),
+            // The machine's own network is measured, and the cloud's metadata service answers nobody behind a bridge.
+            network_mode: Some("host".into()),
+            restart_policy: Some(RestartPolicy {
+                name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),
+                maximum_retry_count: None,
+            }),
+            memory: Some(MEMORY),
+            readonly_rootfs: Some(true),
+            cap_drop: Some(vec!["ALL".into()]),
+            // To look into the network of other processes.
+            cap_add: Some(vec!["SYS_PTRACE".into()]),
+            security_opt: Some(vec!["no-new-privileges".into()]),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    }
+}

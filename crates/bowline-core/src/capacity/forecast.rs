@@ -1,0 +1,344 @@
+//! Whether services fit on machines, how long that goes well, what happens when one machine is lost, and what it costs.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::fleet::Fleet;
+use super::machine::MachineType;
+use super::outlook::{Load, Outlook, Overhead};
+use super::placement::{Fate, Loss, Owner, Placement, Plan, Pod, Setting, Surge, Verdict};
+use crate::kube::object::Manifest;
+use crate::kube::scheduling::request::{Defaults, Side, of_pod};
+use crate::kube::scheduling::surge_of;
+use crate::kube::workload::{pod_spec, template};
+
+/// What a service needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Need {
+    /// The service or workload.
+    pub name: String,
+    /// Its namespace; empty on a host.
+    pub namespace: String,
+    /// Whose its pods are, for the scheduler.
+    pub owner: Owner,
+    /// Its pods' labels.
+    pub labels: Option<Value>,
+    /// Its pods' `spec`.
+    pub spec: Value,
+    /// How many pods, or containers, it has.
+    pub replicas: u64,
+    /// How many more an update starts before others go.
+    pub surge: u64,
+    /// What one of them asks for and uses.
+    pub load: Load,
+}
+
+impl Need {
+    /// What a container on a Docker host needs: nothing but room.
+    pub fn of_container(name: &str, replicas: u64, load: Load) -> Self {
+        let requests = json!({ "cpu": format!("{}m", load.cpu_kept), "memory": load.memory.to_string() });
+        let spec = json!({ "containers": [{ "name": name, "resources": { "requests": requests } }] });
+        let owner = Owner { kind: "Deployment".to_owned(), name: name.to_owned() };
+        let (name, namespace) = (name.to_owned(), String::new());
+        Self { name, namespace, owner, labels: None, spec, replicas, surge: 0, load }
+    }
+
+    /// What a workload of a cluster needs by its manifest; none where it runs nothing for long.
+    pub fn of_manifest(manifest: &Manifest) -> Option<Self> {
+        let kind = &manifest.id.kind;
+        if !matches!(kind.kind.as_str(), "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Pod") {
+            return None;
+        }
+        let spec = pod_spec(kind, &manifest.value)?;
+        let alone = matches!(kind.kind.as_str(), "DaemonSet" | "Pod");
+        let replicas = manifest.value.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+        let replicas = if alone { 1 } else { replicas };
+        let asked = of_pod(spec, Side::Requests, &Defaults::default());
+        let load = Load {
+            cpu_kept: asked.get("cpu").times(1000).units(),
+            cpu_used: None,
+            memory: asked.get("memory").units(),
+        };
+        let labels = template(kind, &manifest.value).and_then(|template| template.pointer("/metadata/labels"));
+        Some(Self {
+            name: manifest.id.name.clone(),
+            namespace: manifest.id.namespace.clone().unwrap_or_default(),
+            owner: Owner { kind: kind.kind.clone(), name: manifest.id.name.clone() },
+            labels: labels.cloned(),
+            spec: spec.clone(),
+            replicas,
+            surge: if alone { 0 } else { surge_of(manifest, replicas) },
+            load,
+        })
+    }
+
+    /// The same with so many hundredths of the demand. A host's containers do more each; a cluster's workloads get more pods
+    /// (but for those that are on each node, or alone), as an autoscaler would have it. Memory of a container stays what it
+    /// is.
+    #[must_use]
+    pub fn grow(mut self, hundredths: u64, ground: Ground) -> Self {
+        let grown = |amount: u64| amount.saturating_mul(hundredths).div_ceil(100);
+        match (ground, self.owner.kind.as_str()) {
+            (Ground::Hosts, _) => {
+                let load = Load {
+                    cpu_kept: grown(self.load.cpu_kept),
+                    cpu_used: self.load.cpu_used.map(grown),
+                    memory: self.load.memory,
+                };
+                Self { surge: self.surge, ..Self::of_container(&self.name, self.replicas, load) }
+            }
+            (_, "DaemonSet" | "Pod") => self,
+            _ => {
+                self.replicas = grown(self.replicas);
+                self
+            }
+        }
+    }
+}
+
+/// What the machines are to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ground {
+    /// Docker hosts.
+    Hosts,
+    /// Nodes of a cluster; the first has the control plane, and pods too.
+    Shared,
+    /// The same, and no pods on the first.
+    Apart,
+    /// Nodes of a cluster whose control plane is somebody else's.
+    Managed,
+}
+
+/// What becomes of services on machines.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forecast {
+    /// The machines.
+    pub fleet: Fleet,
+    /// Where everything goes, and whether it fits.
+    pub placement: Placement,
+    /// Machine by machine.
+    pub nodes: Vec<NodeForecast>,
+    /// What the loss of each machine means; empty where there is but one.
+    pub losses: Vec<Loss>,
+    /// What an update of each service needs for a while, one service after the other.
+    pub surges: Vec<Surge>,
+}
+
+/// What becomes of one machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeForecast {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub machine: MachineType,
+    /// How many pods, or containers, it has of each service.
+    pub services: BTreeMap<String, u64>,
+    /// Room, credits and cost.
+    pub outlook: Outlook,
+}
+
+impl Forecast {
+    /// Places the services on the machines and reckons.
+    pub fn new(fleet: &Fleet, ground: Ground, needs: &[Need]) -> Self {
+        let machines: Vec<(String, &MachineType, Overhead)> = fleet
+            .machines()
+            .enumerate()
+            .map(|(place, (name, machine))| (name, machine, ground.overhead(place)))
+            .collect();
+        let nodes: Vec<Value> = machines
+            .iter()
+            .enumerate()
+            .map(|(place, (name, machine, overhead))| node(name, machine, *overhead, ground.is_barred(place)))
+            .collect();
+        let pods: Vec<Pod<'_>> = needs
+            .iter()
+            .flat_map(|need| (0..need.replicas).map(move |number| pod(need, number)))
+            .collect();
+        let setting = Setting { nodes: &nodes, ..Setting::default() };
+        let mut plan = Plan::new(&setting, &pods);
+        let placement = plan.place();
+        let several = fleet.count() > 1;
+        let losses = if several { plan.lose_each() } else { Vec::new() };
+        let extra: Vec<(String, Owner, u64)> = needs
+            .iter()
+            .filter(|need| need.surge > 0)
+            .map(|need| (need.namespace.clone(), need.owner.clone(), need.surge))
+            .collect();
+        let surges = plan.surge(&extra, false);
+        let nodes = reckon(&machines, &placement, needs);
+        Self { fleet: fleet.clone(), placement, nodes, losses, surges }
+    }
+
+    /// Whether everything has a place.
+    pub fn fits(&self) -> bool {
+        self.placement.verdict == Verdict::AsScheduled
+    }
+
+    /// Whether that goes on for good: no machine spends more credits than it earns.
+    pub fn lasts(&self) -> bool {
+        self.nodes.iter().all(|node| node.outlook.lasts())
+    }
+
+    /// Whether everything has a place when any one machine is lost.
+    pub fn survives(&self) -> bool {
+        !self.losses.is_empty() && self.losses.iter().all(|loss| loss.waiting.is_empty())
+    }
+
+    /// Whether there is room for the update of any one service.
+    pub fn updates(&self) -> bool {
+        self.surges.iter().all(|surge| surge.waiting == 0)
+    }
+
+    /// What it costs in a month, credits beyond those earned included; none where a price is not known.
+    pub fn monthly(&self) -> Option<u64> {
+        let surplus: u64 = self.nodes.iter().filter_map(|node| node.outlook.surplus).sum();
+        self.fleet.monthly().map(|machines| machines.saturating_add(surplus))
+    }
+}
+
+impl Ground {
+    fn overhead(self, place: usize) -> Overhead {
+        match self {
+            Self::Hosts => Overhead::HOST,
+            Self::Shared | Self::Apart if place == 0 => Overhead::CONTROL_PLANE,
+            Self::Shared | Self::Apart | Self::Managed => Overhead::NODE,
+        }
+    }
+
+    fn is_barred(self, place: usize) -> bool {
+        self == Self::Apart && place == 0
+    }
+}
+
+/// A machine as a node of the API.
+fn node(name: &str, machine: &MachineType, overhead: Overhead, barred: bool) -> Value {
+    let taints = if barred {
+        json!([{ "key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule" }])
+    } else {
+        json!([])
+    };
+    json!({
+        "metadata": { "name": name, "labels": {
+            "kubernetes.io/hostname": name, "kubernetes.io/os": "linux",
+            "node.kubernetes.io/instance-type": machine.name,
+        } },
+        "spec": { "taints": taints },
+        "status": { "allocatable": {
+            "cpu": format!("{}m", machine.cores.saturating_sub(overhead.cpu)),
+            "memory": machine.memory.saturating_sub(overhead.memory).to_string(),
+            // The kubelet's default.
+            "pods": "110",
+        } },
+    })
+}
+
+fn pod(need: &Need, number: u64) -> Pod<'_> {
+    Pod {
+        name: if need.replicas == 1 { need.name.clone() } else { format!("{}-{}", need.name, number + 1) },
+        namespace: &need.namespace,
+        labels: need.labels.as_ref(),
+        spec: &need.spec,
+        owner: need.owner.clone(),
+        node: None,
+    }
+}
+
+fn reckon(machines: &[(String, &MachineType, Overhead)], placement: &Placement, needs: &[Need]) -> Vec<NodeForecast> {
+    let of_pod: BTreeMap<String, &Need> = needs
+        .iter()
+        .flat_map(|need| (0..need.replicas).map(move |number| (pod(need, number).name, need)))
+        .collect();
+    let mut there: BTreeMap<&str, Vec<&Need>> = BTreeMap::new();
+    for seat in &placement.seats {
+        let (Fate::Goes(node) | Fate::Stays(node)) = &seat.fate else { continue };
+        // Of a DaemonSet's template there is one on each node.
+        let need = of_pod.get(&seat.pod).or_else(|| {
+            of_pod.iter().find(|(name, _)| seat.pod.starts_with(name.as_str())).map(|(_, need)| need)
+        });
+        there.entry(node).or_default().extend(need.copied());
+    }
+    let forecast = |(name, machine, overhead): &(String, &MachineType, Overhead)| {
+        let needs = there.get(name.as_str()).map_or(&[][..], Vec::as_slice);
+        let mut services = BTreeMap::new();
+        for need in needs {
+            *services.entry(need.name.clone()).or_default() += 1;
+        }
+        let outlook = Outlook::new(machine, *overhead, needs.iter().map(|need| &need.load));
+        NodeForecast { name: name.clone(), machine: (*machine).clone(), services, outlook }
+    };
+    machines.iter().map(forecast).collect()
+}
+
+/// The cheapest of several that fit and last; none where none does, or no price is known. Of two that cost the same the one
+/// with more machines, which can lose one.
+pub fn cheapest(forecasts: &[Forecast]) -> Option<usize> {
+    let good = forecasts.iter().enumerate().filter(|(_, forecast)| forecast.fits() && forecast.lasts());
+    let priced = good.filter_map(|(place, forecast)| Some((forecast.monthly()?, forecast.fleet.count(), place)));
+    priced.min_by_key(|(monthly, count, _)| (*monthly, std::cmp::Reverse(*count))).map(|(.., place)| place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::credit::Burst;
+    use super::*;
+
+    fn machine(name: &str, price: u64, burst: bool) -> MachineType {
+        let burst = burst.then_some(Burst { earned: 24_000, kept: 576_000, launch: 60_000 });
+        MachineType {
+            name: name.to_owned(),
+            cores: 2_000,
+            memory: 4 << 30,
+            burst,
+            price: Some(price),
+            unlimited: false,
+            surplus: None,
+        }
+    }
+
+    fn services(count: u64, cpu_used: u64, memory: u64) -> Vec<Need> {
+        let load = Load { cpu_kept: cpu_used, cpu_used: Some(cpu_used), memory };
+        (0..count).map(|number| Need::of_container(&format!("service-{number}"), 1, load.clone())).collect()
+    }
+
+    #[test]
+    fn the_story_s_three_machines_hold_what_they_cannot_keep_up() {
+        // One processor's work in ten services, on three machines of which the first has the control plane.
+        let needs = services(10, 100, 300 << 20);
+        let fleet = Fleet::of(3, machine("t2.medium", 46_400, true));
+        let forecast = Forecast::new(&fleet, Ground::Shared, &needs);
+        assert!(forecast.fits() && forecast.survives() && !forecast.lasts(), "{forecast:#?}");
+        assert_eq!(forecast.monthly(), Some(101_616_000));
+        let placed: u64 = forecast.nodes.iter().flat_map(|node| node.services.values()).sum();
+        assert_eq!(placed, 10);
+        // One machine that may use both its processors carries it for less.
+        let single = Forecast::new(&Fleet::of(1, machine("m5.large", 96_000, false)), Ground::Hosts, &needs);
+        assert!(single.fits() && single.lasts() && !single.survives());
+        assert_eq!(cheapest(&[forecast, single]), Some(1));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_by_machine() {
+        let needs = services(10, 100, 1 << 30);
+        let forecast = Forecast::new(&Fleet::of(2, machine("t2.medium", 1, false)), Ground::Managed, &needs);
+        assert!(!forecast.fits() && !forecast.placement.refusals.is_empty());
+        assert_eq!(cheapest(&[forecast]), None);
+    }
+
+    #[test]
+    fn nothing_goes_where_the_control_plane_is_kept_apart() {
+        let fleet = Fleet::of(3, machine("t2.medium", 1, false));
+        let forecast = Forecast::new(&fleet, Ground::Apart, &services(6, 100, 100 << 20));
+        let counts: Vec<u64> = forecast.nodes.iter().map(|node| node.services.values().sum()).collect();
+        assert!(forecast.fits() && counts[0] == 0 && counts.iter().sum::<u64>() == 6, "{counts:?}");
+    }
+
+    #[test]
+    fn an_update_needs_room_for_a_while() {
+        let mut needs = services(3, 500, 1 << 30);
+        needs[0].surge = 1;
+        let one = Fleet::of(1, machine("t2.medium", 1, false));
+        let forecast = Forecast::new(&one, Ground::Hosts, &needs);
+        assert!(forecast.fits() && !forecast.updates(), "{:?}", forecast.surges);
+    }
+}

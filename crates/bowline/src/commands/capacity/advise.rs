@@ -1,0 +1,82 @@
+//! `bowline capacity advise`.
+
+use bowline_core::capacity::advice::{Advice, advise};
+use bowline_core::capacity::profile::Profile;
+use bowline_core::capacity::rollup::Step;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{connect, host, parse_back};
+use crate::cli::Context;
+use crate::clock;
+use crate::config::{Config, FILE};
+use crate::error::{Failure, Outcome};
+use crate::operation::capacity::measurement::{Asked, of_host, service_of};
+use crate::operation::capacity::{configuration, facts};
+use crate::ui::capacity::{amount, setting, show_advice};
+use crate::ui::width;
+
+/// What `capacity advise` takes.
+#[derive(Debug, Args)]
+pub(super) struct AdviseArgs {
+    /// The target (else the only one there is)
+    target: Option<String>,
+    /// How far back: 24h, 7d, 2w
+    #[arg(long, value_name = "TIME", default_value = "14d", value_parser = parse_back)]
+    since: i64,
+    /// Write the advice into bowline.toml, for the next plan
+    #[arg(long)]
+    write: bool,
+}
+
+/// Says what each service should be given.
+///
+/// # Errors
+/// When the target cannot be reached, or nothing was measured there.
+pub(super) async fn run(context: &Context, args: AdviseArgs) -> Outcome<()> {
+    let config = Config::load(&context.directory)?;
+    let target = connect(&config, args.target.as_deref()).await?;
+    let host = host(&target)?;
+    let asked = Asked { since: clock::now().as_millisecond() - args.since, until: None, step: Step::Minute };
+    let (measured, known) = tokio::try_join!(of_host(host, asked), facts::of_host(host))?;
+    let profile = Profile::new(&measured.intervals, service_of(&host.project));
+    if profile.services.is_empty() {
+        return Err(Failure::failed(format!("advising on {}", host.target))
+            .since("nothing of the project was measured yet")
+            .hint("a first row is there after a minute"));
+    }
+    let all = advise(&profile, &known);
+    if context.ui.json {
+        context
+            .ui
+            .data(&json!({ "target": host.target, "advice": all.iter().map(encode).collect::<Vec<_>>() }));
+    } else {
+        context.ui.print(&show_advice(&all, width::of_stdout()));
+    }
+    if args.write {
+        let text = configuration::write(&config, &host.target, &all)?;
+        if text == config.text {
+            context.ui.done(format!("{FILE} has all of it already"));
+            return Ok(());
+        }
+        config.replace(&text)?;
+        context.ui.done(format!("wrote it into {FILE}; commit it, and the next release brings it"));
+    }
+    Ok(())
+}
+
+fn encode(advice: &Advice) -> Value {
+    let lines = advice.lines.iter().map(|line| {
+        json!({
+            "setting": setting(&line.setting), "now": line.now.as_ref().map(amount), "advised": amount(&line.advised),
+            "why": line.why, "frees": line.frees,
+        })
+    });
+    let doubts = advice.doubts.iter().map(|doubt| json!({ "seen": doubt.seen, "first": doubt.first }));
+    let window = advice.window;
+    json!({
+        "service": advice.service,
+        "window": { "from": window.from, "to": window.to, "seen": window.seen, "samples": window.samples },
+        "lines": lines.collect::<Vec<_>>(), "doubts": doubts.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,87 @@
+//! `bowline capacity --compare`: before and after a release.
+
+use bowline_core::capacity::comparison::{Change, compare};
+use bowline_core::capacity::profile::Profile;
+use bowline_core::capacity::rollup::Step;
+
+use super::host;
+use crate::cli::Context;
+use crate::error::{Failure, Outcome};
+use crate::operation::capacity::measurement::{Asked, of_host, service_of};
+use crate::operation::history::{self, Entry};
+use crate::operation::target::Connected;
+use crate::ui::table;
+
+/// Shows the time of one release beside that of another.
+///
+/// # Errors
+/// When either did not run on the target as far as is remembered there, or nothing was measured.
+pub(super) async fn run(context: &Context, target: &Connected, before: &str, after: &str) -> Outcome<()> {
+    let host = host(target)?;
+    let history = history::observe(target).await?;
+    let (first, second) = (window(&history, before)?, window(&history, after)?);
+    let (first, second) = tokio::try_join!(of_host(host, first), of_host(host, second))?;
+    let service = service_of(&host.project);
+    let (first, second) =
+        (Profile::new(&first.intervals, &service), Profile::new(&second.intervals, &service));
+    let found = compare(&first, &second);
+    if context.ui.json {
+        context.ui.data(&found);
+        return Ok(());
+    }
+    let row = |change: &Change| {
+        let cpu = |value: Option<u64>| value.map_or_else(|| "-".into(), |cpu| format!("{cpu}m"));
+        let memory = |value: Option<u64>| value.map_or_else(|| "-".into(), table::bytes);
+        vec![
+            change.service.clone().unwrap_or_else(|| "(the machine)".into()),
+            cpu(change.cpu.0),
+            cpu(change.cpu.1),
+            percent(change.cpu),
+            memory(change.memory.0),
+            memory(change.memory.1),
+            percent(change.memory),
+        ]
+    };
+    let rows: Vec<Vec<String>> = found.changes.iter().map(row).collect();
+    let header = ["SERVICE", "CPU", "THEN", "", "MEMORY", "THEN", ""];
+    context.ui.print(&format!("{}: {before}, then {after}\n", host.target));
+    context.ui.print(&table::render(&header, &rows));
+    let span = |milliseconds: u64| table::span(i64::try_from(milliseconds / 1000).unwrap_or(i64::MAX));
+    context.ui.say(format!(
+        "CPU is the average, memory the most; {} were seen of the first in {} samples, {} of the second in {}",
+        span(found.seen.0), found.samples.0, span(found.seen.1), found.samples.1
+    ));
+    Ok(())
+}
+
+/// By how much it changed.
+fn percent(pair: (Option<u64>, Option<u64>)) -> String {
+    match pair {
+        (Some(before @ 1..), Some(after)) => {
+            let change = (after as f64 / before as f64 - 1.0) * 100.0;
+            format!("{change:+.0} %")
+        }
+        _ => String::new(),
+    }
+}
+
+/// The time in which a release ran for the last time.
+fn window(history: &[Entry], named: &str) -> Outcome<Asked> {
+    // Newest first: the entry before one in this order is what replaced it.
+    let mut until = None;
+    for entry in history {
+        let Entry::Revision { release, at, .. } = entry else { continue };
+        let named_so = |release: &String| {
+            let version = release.strip_prefix('v').unwrap_or(release);
+            release == named
+                || version == named
+                || version.split('-').next() == named.strip_prefix('v').or(Some(named))
+        };
+        if release.as_ref().is_some_and(named_so) {
+            return Ok(Asked { since: at.as_millisecond(), until, step: Step::Minute });
+        }
+        until = Some(at.as_millisecond());
+    }
+    Err(Failure::invalid(format!("{named} did not run there, as far as is remembered"))
+        .hint("`bowline history` shows what did; more is remembered with `keep` in [targets]"))
+}

@@ -1,0 +1,174 @@
+//! Load at rising rates against a URL: an open loop, in which requests leave when they are due, whatever became of those
+//! before. Latency counts from when a request was due, so that one that had to wait for its turn is not hidden.
+
+use std::time::Duration;
+
+use bowline_core::capacity::scaling::Point;
+use reqwest::{Client, Url};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+/// How the load rises.
+#[derive(Debug, Clone)]
+pub struct Slope {
+    /// Requests in a second of the first step.
+    pub from: f64,
+    /// The most that are tried.
+    pub to: f64,
+    /// By which each step is more than the one before; above 1.
+    pub factor: f64,
+    /// How long a step lasts.
+    pub step: Duration,
+    /// How long a request may take.
+    pub patience: Duration,
+    /// Above this part of failures there is no next step.
+    pub errors: f64,
+}
+
+/// What came of a step.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Step {
+    /// Requests in a second that were sent.
+    pub offered: f64,
+    /// And those that were answered well.
+    pub answered: f64,
+    /// How many were sent.
+    pub sent: usize,
+    /// How many failed: no answer in time, or one that says so.
+    pub failed: usize,
+    /// Latencies that so many of a hundred did not exceed, in milliseconds: 50, 95, 99; none where nothing was answered.
+    pub latency: Option<(f64, f64, f64)>,
+    /// How many were under way on average.
+    pub concurrency: f64,
+}
+
+/// Why the load rises no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// The highest rate was reached.
+    Reached,
+    /// Too many failed.
+    Errors,
+    /// Fewer were answered than were sent: it is saturated.
+    Saturated,
+}
+
+/// Most requests that may be under way: what is more says nothing new about whoever answers, and much about this machine.
+const MOST: usize = 4_000;
+/// Where less than this part of what was sent is answered within a step, it is saturated.
+const KEPT_UP: f64 = 0.9;
+
+impl Step {
+    /// As a point of the scalability law.
+    pub fn point(&self) -> Point {
+        Point { concurrency: self.concurrency, throughput: self.answered }
+    }
+}
+
+/// Loads a URL until it fails, is saturated, or the highest rate is reached; `told` hears of each step.
+pub async fn raise(
+    client: &Client,
+    url: &Url,
+    slope: &Slope,
+    mut told: impl FnMut(&Step),
+) -> (Vec<Step>, End) {
+    let (mut steps, mut rate) = (Vec::new(), slope.from);
+    loop {
+        let step = load(client, url, rate, slope).await;
+        told(&step);
+        let failing = step.failed as f64 > step.sent as f64 * slope.errors;
+        let behind = step.answered < step.offered * KEPT_UP;
+        steps.push(step);
+        if failing {
+            return (steps, End::Errors);
+        } else if behind {
+            return (steps, End::Saturated);
+        } else if rate >= slope.to {
+            return (steps, End::Reached);
+        }
+        rate = (rate * slope.factor).min(slope.to);
+    }
+}
+
+/// One step, and its stragglers.
+async fn load(client: &Client, url: &Url, rate: f64, slope: &Slope) -> Step {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let begin = Instant::now();
+    let end = begin + slope.step;
+    let (mut sent, mut refused) = (0_usize, 0_usize);
+    loop {
+        let due = begin + Duration::from_secs_f64(sent as f64 / rate);
+        if due >= end {
+            break;
+        }
+        sleep_until(due).await;
+        sent += 1;
+        // Each request that is under way holds one sender.
+        if sender.strong_count() > MOST {
+            refused += 1;
+            continue;
+        }
+        let (client, url, sender, patience) = (client.clone(), url.clone(), sender.clone(), slope.patience);
+        tokio::spawn(async move {
+            let good = ask(&client, url, patience).await;
+            let _ = sender.send((due.elapsed(), due + due.elapsed(), good));
+        });
+    }
+    drop(sender);
+    let (mut latencies, mut within, mut busy) = (Vec::new(), 0_usize, 0.0);
+    while let Some((latency, at, good)) = receiver.recv().await {
+        busy += latency.as_secs_f64();
+        if good {
+            latencies.push(latency.as_secs_f64() * 1000.0);
+            // What is answered when the step is over for long does not show what can be answered in a second.
+            within += usize::from(at <= end + Duration::from_millis(250));
+        }
+    }
+    latencies.sort_unstable_by(f64::total_cmp);
+    let seconds = slope.step.as_secs_f64();
+    let answered = within as f64 / seconds;
+    let done = (sent - refused) as f64;
+    let mean = if done > 0.0 { busy / done } else { 0.0 };
+    Step {
+        offered: sent as f64 / seconds,
+        answered,
+        sent,
+        failed: sent - latencies.len(),
+        latency: percentile(&latencies, 50)
+            .zip(percentile(&latencies, 95))
+            .zip(percentile(&latencies, 99))
+            .map(|((half, most), nearly)| (half, most, nearly)),
+        concurrency: answered * mean,
+    }
+}
+
+/// Whether a request is answered well, its body read to the end.
+async fn ask(client: &Client, url: Url, patience: Duration) -> bool {
+    let whole = async {
+        let answer = client.get(url).send().await?.error_for_status()?;
+        answer.bytes().await
+    };
+    matches!(tokio::time::timeout(patience, whole).await, Ok(Ok(_)))
+}
+
+fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
+    let place = (sorted.len() * percent).div_ceil(100).max(1) - 1;
+    sorted.get(place).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_of_what_was_seen() {
+        let values: Vec<f64> = (1..=200).map(f64::from).collect();
+        assert_eq!(
+            [50, 95, 99].map(|percent| percentile(&values, percent)),
+            [Some(100.0), Some(190.0), Some(198.0)]
+        );
+        assert_eq!((percentile(&[7.0], 99), percentile(&[], 50)), (Some(7.0), None));
+    }
+}

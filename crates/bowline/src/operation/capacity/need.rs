@@ -1,0 +1,171 @@
+//! What the services of a target need: as measured, else as declared.
+
+use std::collections::BTreeMap;
+
+use bowline_core::capacity::forecast::{Ground, Need};
+use bowline_core::capacity::outlook::Load;
+use bowline_core::capacity::profile::{Profile, ServiceProfile};
+use bowline_core::kube::manifest;
+use bowline_core::quantity::parse_size;
+use serde_json::Value;
+
+use crate::config::{ComposeTarget, Config, KubernetesTarget, Target};
+use crate::error::{Failure, Outcome};
+use crate::operation::manifest::Selection;
+use crate::operation::{checkout, spec};
+
+/// What a target's services need, and how that is known.
+#[derive(Debug)]
+pub struct Needs {
+    /// Service by service.
+    pub needs: Vec<Need>,
+    /// What the machines are to each other, if nobody says otherwise.
+    pub ground: Ground,
+    /// Services of which the declaration alone is known.
+    pub declared: Vec<String>,
+    /// Services that declare nothing, and that nobody measured: they are not in the plan.
+    pub unknown: Vec<String>,
+}
+
+/// A service of a compose file, as far as it matters here.
+struct Declared {
+    name: String,
+    replicas: u64,
+    cpu: Option<u64>,
+    memory: Option<u64>,
+}
+
+/// What the services of a target need; `profile` is what was measured there, if anything was.
+///
+/// # Errors
+/// When the compose file or the manifests cannot be read.
+pub async fn find(config: &Config, target: &Target, profile: Option<&Profile>) -> Outcome<Needs> {
+    match target {
+        Target::Compose(target) => of_compose(config, target, profile).await,
+        Target::Kubernetes(target) => of_manifests(config, target, profile).await,
+    }
+}
+
+async fn of_compose(config: &Config, target: &ComposeTarget, profile: Option<&Profile>) -> Outcome<Needs> {
+    let interpreted = checkout::interpret(config, target, true).await?;
+    let mut found =
+        Needs { needs: Vec::new(), ground: Ground::Hosts, declared: Vec::new(), unknown: Vec::new() };
+    for service in declared(&interpreted.config) {
+        let measured = profile.and_then(|profile| profile.services.get(&service.name));
+        if let Some(measured) = measured {
+            found.needs.push(Need::of_container(&service.name, service.replicas, load(measured)));
+        } else if let Some(memory) = service.memory {
+            let load = Load { cpu_kept: service.cpu.unwrap_or(0), cpu_used: None, memory };
+            found.needs.push(Need::of_container(&service.name, service.replicas, load));
+            found.declared.push(service.name);
+        } else {
+            found.unknown.push(service.name);
+        }
+    }
+    Ok(found)
+}
+
+/// What one container needs by what was measured, with the margin of advice.
+fn load(measured: &ServiceProfile) -> Load {
+    let margin = |amount: u64| amount.saturating_mul(115).div_ceil(100);
+    let each = measured.average.checked_div(u64::from(measured.replicas)).unwrap_or(measured.average);
+    Load {
+        cpu_kept: margin(measured.steady.percentile(95).unwrap_or(each)).max(10),
+        cpu_used: Some(each),
+        memory: margin(measured.memory),
+    }
+}
+
+/// The services of a compose file that run for long: those with no container are left out.
+fn declared(config: &Value) -> Vec<Declared> {
+    let services = config.get("services").and_then(Value::as_object).into_iter().flatten();
+    let read = |(name, service): (&String, &Value)| {
+        let size = |pointer: &str| match service.pointer(pointer)? {
+            Value::String(text) => parse_size(text).ok(),
+            Value::Number(number) => number.as_u64(),
+            _ => None,
+        };
+        let cores = |pointer: &str| {
+            let value = service.pointer(pointer)?;
+            let cores = value.as_f64().or_else(|| value.as_str()?.parse().ok())?;
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            (0.0..=4_096.0).contains(&cores).then(|| (cores * 1000.0).round() as u64)
+        };
+        let positive = |size: Option<u64>| size.filter(|size| *size > 0);
+        Declared {
+            name: name.clone(),
+            replicas: service
+                .pointer("/deploy/replicas")
+                .or_else(|| service.get("scale"))
+                .and_then(Value::as_u64)
+                .unwrap_or(1),
+            cpu: positive(cores("/deploy/resources/reservations/cpus"))
+                .or_else(|| positive(cores("/deploy/resources/limits/cpus")))
+                .or_else(|| positive(cores("/cpus"))),
+            memory: positive(size("/deploy/resources/limits/memory"))
+                .or_else(|| positive(size("/mem_limit")))
+                .or_else(|| positive(size("/deploy/resources/reservations/memory")))
+                .or_else(|| positive(size("/mem_reservation"))),
+        }
+    };
+    services.map(read).filter(|service| service.replicas > 0).collect()
+}
+
+async fn of_manifests(
+    config: &Config,
+    target: &KubernetesTarget,
+    profile: Option<&Profile>,
+) -> Outcome<Needs> {
+    let tracked = checkout::tracked(config).await?.unwrap_or_default();
+    let collected = spec::collect(config, &tracked)?;
+    let files: BTreeMap<String, String> = Selection::of(target)?.read(&collected.spec)?;
+    let reading = manifest::read(&files, target.namespace.as_deref(), |_| None);
+    if !reading.problems.is_empty() {
+        return Err(Failure::invalid(format!("reading the manifests of {}", target.name))
+            .since("some cannot be read")
+            .detail(reading.problems.iter().map(ToString::to_string)));
+    }
+    let mut found =
+        Needs { needs: Vec::new(), ground: Ground::Shared, declared: Vec::new(), unknown: Vec::new() };
+    for manifest in &reading.manifests {
+        let Some(mut need) = Need::of_manifest(manifest) else { continue };
+        match profile.and_then(|profile| profile.services.get(&need.name)) {
+            Some(measured) => need.load.cpu_used = load(measured).cpu_used,
+            None if need.load.memory == 0 && need.load.cpu_kept == 0 => found.unknown.push(need.name.clone()),
+            None => found.declared.push(need.name.clone()),
+        }
+        // Pods that ask for nothing have a place as well; that they need nothing is not believed, but said.
+        found.needs.push(need);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_compose_file_declares_is_found_in_all_its_forms() {
+        let config = json!({ "services": {
+            "a": { "mem_limit": "536870912", "cpus": 0.5 },
+            "b": { "deploy": { "replicas": 2, "resources": {
+                "limits": { "memory": "268435456", "cpus": "1" }, "reservations": { "cpus": "0.25" } } } },
+            "c": {},
+            "d": { "deploy": { "replicas": 0 }, "mem_limit": "1" },
+        } });
+        let found: Vec<_> = declared(&config)
+            .into_iter()
+            .map(|service| (service.name, service.replicas, service.cpu, service.memory))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("a".to_owned(), 1, Some(500), Some(512 << 20)),
+                ("b".to_owned(), 2, Some(250), Some(256 << 20)),
+                ("c".to_owned(), 1, None, None),
+            ]
+        );
+    }
+}
