@@ -6,6 +6,7 @@
 mod cluster;
 mod manifest;
 mod part;
+mod placement;
 mod planning;
 mod recommendation;
 mod simulation;

@@ -241,3 +241,60 @@ fn pods_of_one_owner_are_spread_unless_they_say_otherwise() {
         .collect();
     assert_eq!(nodes_of.len(), 3);
 }
+
+/// Whether the pods from this one on can be seated in their order, by trying everything.
+fn can_seat(plan: &mut Plan<'_>, place: usize) -> bool {
+    let Some(shape) = plan.entries.get(place).map(|entry| entry.shape) else { return true };
+    let nodes = plan.board.find(&plan.field, shape, None);
+    nodes.into_iter().any(|node| {
+        plan.put(place, node);
+        let found = can_seat(plan, place + 1);
+        plan.take(place);
+        found
+    })
+}
+
+#[test]
+fn what_is_said_to_fit_or_not_is_what_trying_everything_says() {
+    let mut state: u64 = 7;
+    let mut below = |end: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % end
+    };
+    let mut seen = std::collections::BTreeMap::new();
+    for round in 0..400 {
+        let ordered = round % 4 == 0;
+        let nodes: Vec<Value> =
+            (0..3).map(|name| node(&format!("n{name}"), &(2 + below(3)).to_string(), "8Gi")).collect();
+        let selector = json!({"matchLabels": {"app": "a"}});
+        let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": selector});
+        let count = 3 + below(4);
+        let all: Vec<(String, Value)> = (0..count)
+            .map(|number| {
+                let mut spec = asking(&format!("{}m", 500 * (1 + below(4))), "1Gi");
+                if below(4) == 0 {
+                    spec["affinity"] =
+                        json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+                }
+                if ordered && below(3) == 0 {
+                    spec["topologySpreadConstraints"] = json!([{"maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule",
+                        "topologyKey": "kubernetes.io/hostname", "labelSelector": selector}]);
+                }
+                (format!("{}-{number}", if below(3) == 0 { "a" } else { "b" }), spec)
+            })
+            .collect();
+        let named: Vec<(&str, Value)> =
+            all.iter().map(|(name, spec)| (name.as_str(), spec.clone())).collect();
+        let cast = Cast::new(&named);
+        let pods = cast.pods();
+        let mut plan = Plan::new(&setting(&nodes), &pods);
+        let possible = can_seat(&mut plan, 0);
+        let verdict = plan.place().verdict;
+        let (fits, otherwise) =
+            (verdict == Verdict::AsScheduled, matches!(verdict, Verdict::OnlyOtherwise(_)));
+        assert_eq!(possible, fits || otherwise, "round {round}: {verdict:?}");
+        *seen.entry((possible, otherwise)).or_insert(0) += 1;
+    }
+    assert!(seen.values().all(|times| *times > 10), "{seen:?}");
+    assert_eq!(seen.len(), 3, "{seen:?}");
+}
