@@ -7,7 +7,7 @@ use bowline_core::capacity::interval::Pressure;
 use crate::kernel::disk::{Device, parse_disks};
 use crate::kernel::memory::parse_memory;
 use crate::kernel::network::{is_uplink, parse_interfaces, parse_traffic};
-use crate::kernel::pressure::{Stall, parse_stall};
+use crate::kernel::pressure::parse_stall;
 use crate::kernel::process::parse_start;
 use crate::kernel::processor::{parse_load, parse_stat};
 use crate::reading::{ContainerReading, MachineReading};
@@ -72,10 +72,8 @@ impl Machine {
     }
 
     fn pressure(&self, source: &mut Source) -> Pressure {
-        let [cpu, memory, io] = self
-            .pressure
-            .each_ref()
-            .map(|path| source.text(path).and_then(parse_stall).unwrap_or(Stall::default()));
+        let [cpu, memory, io] =
+            self.pressure.each_ref().map(|path| source.text(path).and_then(parse_stall).unwrap_or_default());
         Pressure {
             cpu: cpu.some,
             memory: memory.some,

@@ -260,3 +260,34 @@ fn a_full_disk_is_waited_out() {
     assert!(mount(&["umount"]));
     assert!(after.0 == rows && after.1 == fold(&rows, Step::Minute));
 }
+
+#[test]
+fn a_clock_that_is_set_back_makes_no_row_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dice = Dice(13);
+    // Two hours and a bit by a clock that was two hours ahead in the second half; killed soon after it was set right.
+    let ahead = (0..300).map(|number| row(if number < 150 { number } else { number + 480 }, 2, &mut dice));
+    let ahead: Vec<_> = ahead.collect();
+    let right: Vec<_> = (300..700).map(|number| row(number, 2, &mut dice)).collect();
+    for again in [301, 303, 310, 420] {
+        let folder = folder.path().join(again.to_string());
+        let mut store = Store::open(&folder, 15_000).unwrap();
+        for (number, row) in ahead.iter().chain(&right).enumerate() {
+            if number == again {
+                drop(store);
+                store = Store::open(&folder, 15_000).unwrap();
+            }
+            store.append(row).unwrap();
+        }
+        let samples = read(&folder, Step::Sample).rows;
+        assert_eq!(samples, [&ahead[..150], &right].concat(), "what was labelled ahead of time gives way");
+        for step in [Step::Minute, Step::Hour] {
+            let rows = read(&folder, step).rows;
+            assert!(rows.windows(2).all(|pair| pair[0].to <= pair[1].from), "{step} overlap after {again}");
+            assert!(rows.iter().all(|row| row.seen <= u64::try_from(row.to - row.from).unwrap()), "{step}");
+            let counted: u32 =
+                rows.iter().filter(|row| row.from >= right[0].from).map(|row| row.samples).sum();
+            assert_eq!(counted, 400, "{step} after {again}");
+        }
+    }
+}
