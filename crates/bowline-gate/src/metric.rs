@@ -17,11 +17,13 @@ struct Family(&'static str, &'static str, &'static str);
 pub fn render(reading: &Reading) -> String {
     let mut text = String::with_capacity(16 << 10);
     // Writing into a string does not fail.
-    let _ = write_machine(&mut text, &reading.machine).and_then(|()| write_containers(&mut text, reading));
+    let _ = write_times(&mut text, &reading.machine)
+        .and_then(|()| write_sizes(&mut text, &reading.machine))
+        .and_then(|()| write_containers(&mut text, reading));
     text
 }
 
-fn write_machine(text: &mut String, machine: &MachineReading) -> fmt::Result {
+fn write_times(text: &mut String, machine: &MachineReading) -> fmt::Result {
     open(
         text,
         &Family("bowline_machine_cpu_seconds_total", "counter", "Processor time of all cores, by kind."),
@@ -58,6 +60,11 @@ fn write_machine(text: &mut String, machine: &MachineReading) -> fmt::Result {
             "bowline_machine_waiting_seconds_total{{resource=\"{resource}\",who=\"{who}\"}} {time}"
         )?;
     }
+    open(text, &Family("bowline_machine_load1", "gauge", "Load over one minute."))?;
+    writeln!(text, "bowline_machine_load1 {}.{:02}", machine.load / 100, machine.load % 100)
+}
+
+fn write_sizes(text: &mut String, machine: &MachineReading) -> fmt::Result {
     let sum = |flows: &mut dyn Iterator<Item = &Flow>| {
         flows.fold((0_u64, 0_u64), |(inward, outward), flow| {
             (inward.saturating_add(flow.inward), outward.saturating_add(flow.outward))
@@ -83,8 +90,7 @@ fn write_machine(text: &mut String, machine: &MachineReading) -> fmt::Result {
         open(text, &family)?;
         writeln!(text, "{} {value}", family.0)?;
     }
-    open(text, &Family("bowline_machine_load1", "gauge", "Load over one minute."))?;
-    writeln!(text, "bowline_machine_load1 {}.{:02}", machine.load / 100, machine.load % 100)
+    Ok(())
 }
 
 /// How one figure of a container is taken.
