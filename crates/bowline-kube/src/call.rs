@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bowline_core::kube::answer::is_typed;
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, WARNING};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -24,6 +25,8 @@ const WHOLE: Duration = Duration::from_secs(60);
 const ATTEMPTS: u32 = 5;
 /// The first pause before a request is made again; each one after is twice as long, half of it at random.
 const PAUSE: Duration = Duration::from_millis(200);
+/// From so many bytes on an answer is long to read: a millisecond.
+const LONG: usize = 64 << 10;
 /// The longest pause that a server may ask for.
 const LONGEST: Duration = Duration::from_secs(10);
 
@@ -151,7 +154,7 @@ impl Cluster {
         let body =
             body.collect().await.map_err(|error| Missed::Somewhere(self.explain(call.what, &error)))?;
         let bytes = body.to_bytes();
-        let body = match serde_json::from_slice(&bytes) {
+        let body = match parse(&bytes).await {
             Ok(body) => body,
             Err(error) if head.status.is_success() && call.path != "/healthz" => {
                 return Err(Missed::Somewhere(KubeError::Unexpected {
@@ -162,6 +165,22 @@ impl Cluster {
             Err(_) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
         };
         Ok((Reply { status: head.status, warnings: warnings(&head.headers), body }, head.headers))
+    }
+}
+
+/// Reads JSON. A long list is read beside the task: others arrive meanwhile, and there is more than one processor.
+async fn parse(bytes: &Bytes) -> Result<Value, serde_json::Error> {
+    if bytes.len() < LONG {
+        return serde_json::from_slice(bytes);
+    }
+    let read = tokio::task::spawn_blocking({
+        let bytes = bytes.clone();
+        move || serde_json::from_slice(&bytes)
+    });
+    match read.await {
+        Ok(read) => read,
+        // The runtime is ending.
+        Err(_) => serde_json::from_slice(bytes),
     }
 }
 

@@ -87,7 +87,8 @@ impl Engine {
         self.load(wanted).await?;
         let what = format!("create container {NAME}");
         let options = CreateContainerOptionsBuilder::new().name(NAME).build();
-        let creation = self.docker.create_container(Some(options), body(wanted, self.connection.engine_socket()));
+        let creation =
+            self.docker.create_container(Some(options), body(wanted, self.connection.engine_socket()));
         let id = self.ask(&what, ORDINARY, creation).await?.id;
         let what = format!("start container {NAME}");
         let start = self.docker.start_container(&id, None::<StartContainerOptions>);

@@ -60,7 +60,8 @@ impl Need {
             cpu_used: None,
             memory: asked.get("memory").units(),
         };
-        let labels = template(kind, &manifest.value).and_then(|template| template.pointer("/metadata/labels"));
+        let labels =
+            template(kind, &manifest.value).and_then(|template| template.pointer("/metadata/labels"));
         Some(Self {
             name: manifest.id.name.clone(),
             namespace: manifest.id.namespace.clone().unwrap_or_default(),
@@ -151,10 +152,8 @@ impl Forecast {
             .enumerate()
             .map(|(place, (name, machine, overhead))| node(name, machine, *overhead, ground.is_barred(place)))
             .collect();
-        let pods: Vec<Pod<'_>> = needs
-            .iter()
-            .flat_map(|need| (0..need.replicas).map(move |number| pod(need, number)))
-            .collect();
+        let pods: Vec<Pod<'_>> =
+            needs.iter().flat_map(|need| (0..need.replicas).map(move |number| pod(need, number))).collect();
         let setting = Setting { nodes: &nodes, ..Setting::default() };
         let mut plan = Plan::new(&setting, &pods);
         let placement = plan.place();
@@ -244,7 +243,11 @@ fn pod(need: &Need, number: u64) -> Pod<'_> {
     }
 }
 
-fn reckon(machines: &[(String, &MachineType, Overhead)], placement: &Placement, needs: &[Need]) -> Vec<NodeForecast> {
+fn reckon(
+    machines: &[(String, &MachineType, Overhead)],
+    placement: &Placement,
+    needs: &[Need],
+) -> Vec<NodeForecast> {
     let of_pod: BTreeMap<String, &Need> = needs
         .iter()
         .flat_map(|need| (0..need.replicas).map(move |number| (pod(need, number).name, need)))
@@ -274,7 +277,8 @@ fn reckon(machines: &[(String, &MachineType, Overhead)], placement: &Placement, 
 /// with more machines, which can lose one.
 pub fn cheapest(forecasts: &[Forecast]) -> Option<usize> {
     let good = forecasts.iter().enumerate().filter(|(_, forecast)| forecast.fits() && forecast.lasts());
-    let priced = good.filter_map(|(place, forecast)| Some((forecast.monthly()?, forecast.fleet.count(), place)));
+    let priced =
+        good.filter_map(|(place, forecast)| Some((forecast.monthly()?, forecast.fleet.count(), place)));
     priced.min_by_key(|(monthly, count, _)| (*monthly, std::cmp::Reverse(*count))).map(|(.., place)| place)
 }
 

@@ -68,7 +68,16 @@ fn a_host_is_measured_and_what_it_carries_is_shown() {
 #[test]
 fn a_plan_needs_no_host_where_everything_is_declared() {
     let Some(stage) = Stage::new("v-plan", TOML, COMPOSE) else { return };
-    let plan = stage.json(&["capacity", "plan", "near", "--declared", "--nodes", "3xt2.medium", "--ground", "managed"]);
+    let plan = stage.json(&[
+        "capacity",
+        "plan",
+        "near",
+        "--declared",
+        "--nodes",
+        "3xt2.medium",
+        "--ground",
+        "managed",
+    ]);
     assert_eq!((&plan["fits"], &plan["monthly"]), (&Value::from(true), &Value::from(101.616)), "{plan}");
     assert_eq!(plan["nodes"].as_array().unwrap().len(), 3);
     let wrong = stage.bowline(&["capacity", "plan", "near", "--declared", "--nodes", "3xt2.mediun"]);

@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context, args: AdviseArgs) -> Outcome<()> {
     let host = host(&target)?;
     let asked = Asked { since: clock::now().as_millisecond() - args.since, until: None, step: Step::Minute };
     let (measured, known) = tokio::try_join!(of_host(host, asked), facts::of_host(host))?;
-    let profile = Profile::new(&measured.intervals, service_of(&host.project));
+    let profile = Profile::new(&measured.rows, service_of(&host.project));
     if profile.services.is_empty() {
         return Err(Failure::failed(format!("advising on {}", host.target))
             .since("nothing of the project was measured yet")

@@ -22,8 +22,7 @@ pub(super) async fn run(context: &Context, target: &Connected, before: &str, aft
     let (first, second) = (window(&history, before)?, window(&history, after)?);
     let (first, second) = tokio::try_join!(of_host(host, first), of_host(host, second))?;
     let service = service_of(&host.project);
-    let (first, second) =
-        (Profile::new(&first.intervals, &service), Profile::new(&second.intervals, &service));
+    let (first, second) = (Profile::new(&first.rows, &service), Profile::new(&second.rows, &service));
     let found = compare(&first, &second);
     if context.ui.json {
         context.ui.data(&found);

@@ -157,7 +157,7 @@ async fn profile(
         let host = Host::connect(config, host).await?;
         let since = clock::now().as_millisecond() - args.since;
         let measured = of_host(&host, Asked { since, until: None, step: Step::Minute }).await?;
-        Ok(Profile::new(&measured.intervals, service_of(&host.project)))
+        Ok(Profile::new(&measured.rows, service_of(&host.project)))
     };
     match look.await {
         Ok(profile) => Ok(Some(profile)),

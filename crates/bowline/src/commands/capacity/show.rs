@@ -93,5 +93,5 @@ async fn look(config: &Config, machines: &Machines, target: &Connected, back: i6
         None => host.target.clone(),
     };
     let service = service_of(&host.project);
-    Ok(paint(&title, &measured.intervals, machine, deployments(&history), POINTS, service))
+    Ok(paint(&title, &measured.rows, machine, deployments(&history), POINTS, service))
 }

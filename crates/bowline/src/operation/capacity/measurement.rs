@@ -1,11 +1,13 @@
 //! What a target's machines did: read from where it is kept.
 
+use std::io::Read as _;
+
 use bowline_compose::engine::{SAMPLER, Streams};
-use bowline_core::capacity::facts::Facts;
-use bowline_core::capacity::frame::{Decoder, Record};
-use bowline_core::capacity::interval::Interval;
+use bowline_core::capacity::frame::Decoder;
 use bowline_core::capacity::picture::Deployment;
 use bowline_core::capacity::rollup::Step;
+use bowline_core::capacity::series::Series;
+use flate2::read::GzDecoder;
 
 use crate::error::{Failure, Outcome};
 use crate::operation::history::Entry;
@@ -13,15 +15,6 @@ use crate::operation::host::Host;
 
 /// How much a program that complains may say.
 const COMPLAINT: usize = 2_000;
-
-/// What was measured in a window.
-#[derive(Debug, Default)]
-pub struct Measurement {
-    /// What the machine says of itself; none where it never said so.
-    pub facts: Option<Facts>,
-    /// What it did, in order of time.
-    pub intervals: Vec<Interval>,
-}
 
 /// A window, in milliseconds since 1970, and how fine it is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +31,7 @@ pub struct Asked {
 ///
 /// # Errors
 /// Kind `Failed`: it does not run there. Otherwise when the host does not answer.
-pub async fn of_host(host: &Host, asked: Asked) -> Outcome<Measurement> {
+pub async fn of_host(host: &Host, asked: Asked) -> Outcome<Series> {
     let looking = || format!("reading what was measured on {}", host.target);
     let sampler = host.engine.sampler().await.map_err(|error| host.failure("looking at", &error))?;
     let Some(sampler) = sampler.filter(|there| there.running && there.fingerprint.is_some()) else {
@@ -67,22 +60,16 @@ pub async fn of_host(host: &Host, asked: Asked) -> Outcome<Measurement> {
 }
 
 /// Reads rows as they are exported, compressed.
-fn read(bytes: &[u8]) -> Result<Measurement, String> {
-    let mut decoder = Decoder::default();
+fn read(bytes: &[u8]) -> Result<Series, String> {
     let mut plain = Vec::new();
-    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(bytes), &mut plain)
-        .map_err(|error| error.to_string())?;
+    GzDecoder::new(bytes).read_to_end(&mut plain).map_err(|error| error.to_string())?;
+    let mut decoder = Decoder::default();
     decoder.feed(&plain);
-    let mut found = Measurement::default();
-    let mut ended = false;
+    let mut series = Series::default();
     while let Some(record) = decoder.next_record().map_err(|error| error.to_string())? {
-        match record {
-            Record::Facts(facts) => found.facts = Some(facts),
-            Record::Row(row) => found.intervals.push(row),
-            Record::End => ended = true,
-        }
+        series.push(record);
     }
-    if ended { Ok(found) } else { Err("it broke off in the middle".to_owned()) }
+    if series.complete { Ok(series) } else { Err("it broke off in the middle".to_owned()) }
 }
 
 /// To which service of a project a container belongs, by the name under which it was measured.

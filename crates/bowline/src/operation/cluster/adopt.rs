@@ -19,7 +19,7 @@ use bowline_kube::lease::Lease;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::assessment::{Assessments, assess};
+use super::assessment::{Assessments, assess, compare};
 use super::checkout::{self, Checkout};
 use super::goal::{Assembled, Goal, Prepared};
 use super::lock;
@@ -186,8 +186,9 @@ async fn tell(
         notes: Vec::new(),
     };
     let prepared = Prepared { goal, catalog };
-    let Assessments { each, findings, forbidden, .. } =
-        assess(site, &prepared, live, None, &BTreeSet::new()).await?;
+    let verdicts = compare(&prepared, live, None);
+    let Assessments { each, findings, forbidden } =
+        assess(site, &prepared, live, &verdicts, &BTreeSet::new()).await?;
     let told = findings.refusals.iter().chain(forbidden.values().map(|(_, finding)| finding));
     let refused: BTreeMap<&str, &str> =
         told.map(|found| (found.subject.as_str(), found.text.as_str())).collect();

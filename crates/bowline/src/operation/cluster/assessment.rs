@@ -24,8 +24,6 @@ use crate::error::Outcome;
 pub(super) struct Assessments {
     /// What each means; objects that are refused are missing.
     pub(super) each: BTreeMap<ObjectId, Assessment>,
-    /// What was known without asking.
-    pub(super) verdicts: BTreeMap<ObjectId, Verdict>,
     /// What the server refuses, and what it warns of.
     pub(super) findings: Findings,
     /// Objects that the caller may not write, with what that would have been.
@@ -37,7 +35,6 @@ struct Question<'q> {
     site: &'q Site,
     catalog: &'q Catalog,
     live: &'q BTreeMap<ObjectId, Value>,
-    inventory: Option<&'q Inventory>,
     /// The objects that this release has itself: namespaces and definitions of kinds among them.
     released: BTreeSet<&'q ObjectId>,
     /// Kinds that this release defines.
@@ -48,13 +45,27 @@ struct Question<'q> {
     logins: &'q BTreeMap<ObjectId, String>,
 }
 
-/// Finds out what each manifest means. Changes nothing: what cannot be known by looking is tried out by a dry run on the
+/// What is known of each manifest without asking, in their order.
+pub(super) fn compare(
+    prepared: &Prepared,
+    live: &BTreeMap<ObjectId, Value>,
+    inventory: Option<&Inventory>,
+) -> Vec<Verdict> {
+    let compare = |manifest: &Manifest| {
+        let entry = inventory.and_then(|inventory| inventory.get(&manifest.id));
+        let remembered = entry.and_then(|entry| entry.remembered.as_ref());
+        unchanged(&manifest.value, live.get(&manifest.id), remembered)
+    };
+    prepared.goal.manifests.iter().map(compare).collect()
+}
+
+/// Finds out what each manifest means, with what is known of each. Changes nothing: what cannot be known by looking is tried out by a dry run on the
 /// server, many at once.
 pub(super) async fn assess(
     site: &Site,
     prepared: &Prepared,
     live: &BTreeMap<ObjectId, Value>,
-    inventory: Option<&Inventory>,
+    verdicts: &[Verdict],
     renew: &BTreeSet<ObjectId>,
 ) -> Outcome<Assessments> {
     let manifests = &prepared.goal.manifests;
@@ -62,18 +73,15 @@ pub(super) async fn assess(
         site,
         catalog: &prepared.catalog,
         live,
-        inventory,
         released: manifests.iter().map(|manifest| &manifest.id).collect(),
         defined: manifests.iter().filter_map(|manifest| defined(&manifest.value)).collect(),
         renew,
         logins: &prepared.goal.logins,
     };
-    let verdicts: Vec<Verdict> = manifests.iter().map(|manifest| question.compare(manifest)).collect();
-    let asked = manifests.iter().zip(&verdicts).map(|(manifest, known)| question.ask(manifest, *known));
+    let asked = manifests.iter().zip(verdicts).map(|(manifest, known)| question.ask(manifest, *known));
     let answers = try_join_all(asked).await;
     let answers = answers.map_err(|error| site.explain("trying out the objects on", &error))?;
-    let ids = manifests.iter().map(|manifest| manifest.id.clone());
-    let mut all = Assessments { verdicts: ids.zip(verdicts).collect(), ..Assessments::default() };
+    let mut all = Assessments::default();
     for (manifest, answer) in manifests.iter().zip(answers) {
         match answer.outcome {
             Ok(assessment) => {
@@ -131,12 +139,6 @@ fn refused(text: impl Into<String>, remedy: impl Into<String>) -> Result<Assessm
 }
 
 impl Question<'_> {
-    fn compare(&self, manifest: &Manifest) -> Verdict {
-        let entry = self.inventory.and_then(|inventory| inventory.get(&manifest.id));
-        let remembered = entry.and_then(|entry| entry.remembered.as_ref());
-        unchanged(&manifest.value, self.live.get(&manifest.id), remembered)
-    }
-
     async fn ask(&self, manifest: &Manifest, known: Verdict) -> Result<Reply, KubeError> {
         let version = GroupVersion::new(&manifest.id.kind.group, &manifest.version);
         let kind = &manifest.id.kind;

@@ -14,11 +14,11 @@ use bowline_core::kube::preflight::{Deed, check};
 use bowline_core::kube::prune::prune;
 use bowline_core::kube::revision::{Inventory, Manifests};
 use bowline_core::plan::Plan;
-use bowline_kube::Catalog;
+use bowline_kube::{Catalog, Observation};
 use bowline_kube::state::State;
 use serde_json::Value;
 
-use super::assessment::{Assessments, assess};
+use super::assessment::{Assessments, assess, compare};
 use super::goal::{Goal, Prepared};
 use super::pull_secret::is_login;
 use super::site::Site;
@@ -67,8 +67,7 @@ pub struct Proposal {
 /// # Errors
 /// When the cluster does not answer, or the objects wait for each other in a circle.
 pub async fn propose(site: &Site, mut prepared: Prepared, wish: &Wish) -> Outcome<Proposal> {
-    let state = site.state().await?;
-    let (seen, catalog) = survey::own(site, &prepared, &state).await?;
+    let (state, seen, catalog) = survey::own(site, &prepared).await?;
     if !catalog.server.notes_scaling() {
         keep_scale(&mut prepared.goal.manifests, &seen.objects);
     }
@@ -77,29 +76,24 @@ pub async fn propose(site: &Site, mut prepared: Prepared, wish: &Wish) -> Outcom
     let ordering = edges(&prepared.goal.manifests).map_err(|error| {
         Failure::invalid(format!("ordering the objects of {}", site.target.name)).because(&error)
     })?;
-    let Assessments { mut each, verdicts, mut findings, mut forbidden } =
-        assess(site, &prepared, &seen.objects, inventory, &wish.renew).await?;
+    let verdicts = compare(&prepared, &seen.objects, inventory);
+    // Where something differs all of this is asked for, and at once: what is around does not depend on what would be written.
+    let differs = verdicts.iter().any(|verdict| *verdict != Verdict::Unchanged);
+    let surroundings = async {
+        match differs && !wish.blind {
+            true => survey::surroundings(site, &prepared.goal).await.map(Some),
+            false => Ok(None),
+        }
+    };
+    let (assessments, surroundings) =
+        tokio::try_join!(assess(site, &prepared, &seen.objects, &verdicts, &wish.renew), surroundings)?;
+    let Assessments { mut each, mut findings, mut forbidden } = assessments;
+    let ids = prepared.goal.manifests.iter().map(|manifest| manifest.id.clone());
+    let verdicts: BTreeMap<ObjectId, Verdict> = ids.zip(verdicts).collect();
     if !wish.blind {
         doubt(&mut each, &verdicts, !state.intents.is_empty());
     }
-    let there = |id: &ObjectId| seen.objects.contains_key(id);
-    let wanted: BTreeSet<ObjectId> = prepared.goal.ids().cloned().collect();
-    let mut gone = brought(&state);
-    gone.retain(|id| there(id) && !wanted.contains(id));
-    if wish.prune {
-        // What left the manifests earlier, when nobody asked for this, is in an older one.
-        let revisions = state.revisions.values();
-        let brought: Inventory = revisions.flat_map(|revision| revision.inventory.iter().cloned()).collect();
-        let pruned = prune(&brought, &wanted)
-            .map_err(|error| Failure::invalid(format!("pruning {}", site.target.name)).because(&error))?;
-        // A run without a login says nothing of whether nodes need one.
-        let login = |id: &ObjectId| id.kind.is("", "Secret") && is_login(seen.objects.get(id));
-        gone.extend(pruned.gone.into_iter().filter(|id| there(id) && !login(id)));
-        findings.warnings.extend(pruned.kept.into_iter().filter(there).map(|id| {
-            let remedy = "what people stored may be in it: delete it by name if it is not needed";
-            Finding::new(id.to_string(), "is no longer in the manifests and stays", remedy)
-        }));
-    }
+    let gone = leftovers(site, &prepared, &state, &seen, wish.prune, &mut findings)?;
     let pace = Pace { start: site.target.pace.start, restarts: site.target.pace.restarts };
     let number = base.map(|base| base.number);
     let plan = plan(number, &prepared.goal.manifests, &ordering, &each, &gone, &pace).map_err(|error| {
@@ -116,7 +110,11 @@ pub async fn propose(site: &Site, mut prepared: Prepared, wish: &Wish) -> Outcom
             unchanged: unchanged(&each),
             deeds: deeds.chain(awaited).chain(forbidden.iter().map(|(id, (deed, _))| (id, *deed))).collect(),
         };
-        let (cluster, notes) = survey::around(site, around).await?;
+        let surroundings = match surroundings {
+            Some(found) => found,
+            None => survey::surroundings(site, &goal).await?,
+        };
+        let (cluster, notes) = survey::around(site, around, surroundings).await;
         // What the review of rights explains is told by it.
         forbidden.retain(|id, _| {
             !cluster.denied.iter().any(|right| right.kind == id.kind && right.verb == "patch")
@@ -142,6 +140,37 @@ pub async fn propose(site: &Site, mut prepared: Prepared, wish: &Wish) -> Outcom
         plan,
         findings,
     })
+}
+
+/// The objects that are there and are to go: what runs that did not end brought; and, where that is asked for, what left the
+/// manifests.
+fn leftovers(
+    site: &Site,
+    prepared: &Prepared,
+    state: &State,
+    seen: &Observation,
+    prune_asked: bool,
+    findings: &mut Findings,
+) -> Outcome<BTreeSet<ObjectId>> {
+    let there = |id: &ObjectId| seen.objects.contains_key(id);
+    let wanted: BTreeSet<ObjectId> = prepared.goal.ids().cloned().collect();
+    let mut gone = brought(state);
+    gone.retain(|id| there(id) && !wanted.contains(id));
+    if prune_asked {
+        // What left the manifests earlier, when nobody asked for this, is in an older one.
+        let revisions = state.revisions.values();
+        let brought: Inventory = revisions.flat_map(|revision| revision.inventory.iter().cloned()).collect();
+        let pruned = prune(&brought, &wanted)
+            .map_err(|error| Failure::invalid(format!("pruning {}", site.target.name)).because(&error))?;
+        // A run without a login says nothing of whether nodes need one.
+        let login = |id: &ObjectId| id.kind.is("", "Secret") && is_login(seen.objects.get(id));
+        gone.extend(pruned.gone.into_iter().filter(|id| there(id) && !login(id)));
+        findings.warnings.extend(pruned.kept.into_iter().filter(there).map(|id| {
+            let remedy = "what people stored may be in it: delete it by name if it is not needed";
+            Finding::new(id.to_string(), "is no longer in the manifests and stays", remedy)
+        }));
+    }
+    Ok(gone)
 }
 
 /// What runs that did not end brought on top of the newest revision, and may be taken away again: never what people store

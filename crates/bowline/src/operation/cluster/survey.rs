@@ -30,19 +30,28 @@ const REFERRED: [(&str, &str); 10] = [
     ("storage.k8s.io", "v1"),
 ];
 
-/// Looks at the objects of a goal, of the revisions and of interrupted runs. Gives how the cluster calls all their
-/// kinds, too.
+/// Looks at what Bowline keeps there, at the objects of a goal, of the revisions and of interrupted runs. Gives how the
+/// cluster calls all their kinds, too.
 ///
 /// # Errors
-/// When the cluster does not answer.
-pub(super) async fn own(site: &Site, prepared: &Prepared, state: &State) -> Outcome<(Observation, Catalog)> {
-    let mut objects: BTreeSet<ObjectId> = prepared.goal.ids().cloned().collect();
-    let mut versions = BTreeSet::new();
+/// When the cluster does not answer, or what is kept there cannot be read.
+pub(super) async fn own(site: &Site, prepared: &Prepared) -> Outcome<(State, Observation, Catalog)> {
+    let looking = |error: &KubeError| site.explain("looking at", error);
+    let goal: BTreeSet<ObjectId> = prepared.goal.ids().cloned().collect();
+    let look = async |catalog: &Catalog, objects: BTreeSet<ObjectId>| {
+        let wanted = Wanted { objects, lists: BTreeSet::new() };
+        site.cluster.observe(catalog, &wanted).await.map_err(|error| looking(&error))
+    };
+    let (state, mut seen) = tokio::try_join!(site.state(), look(&prepared.catalog, goal.clone()))?;
+    // What revisions and runs brought besides is known only now, and mostly nothing.
+    let (mut others, mut versions) = (BTreeSet::new(), BTreeSet::new());
     let mut add = |id: &ObjectId, version: &str| {
         if prepared.catalog.any(&id.kind).is_none() {
             versions.insert(GroupVersion::new(&id.kind.group, version));
         }
-        objects.insert(id.clone());
+        if !goal.contains(id) {
+            others.insert(id.clone());
+        }
     };
     for entry in state.revisions.values().flat_map(|revision: &Revision| revision.inventory.iter()) {
         add(&entry.id, &entry.version);
@@ -50,7 +59,6 @@ pub(super) async fn own(site: &Site, prepared: &Prepared, state: &State) -> Outc
     for trace in state.intents.iter().flat_map(|intent| &intent.traces.objects) {
         add(&trace.id, &trace.version);
     }
-    let looking = |error: &KubeError| site.explain("looking at", error);
     let catalog = if versions.is_empty() {
         prepared.catalog.clone()
     } else {
@@ -59,12 +67,42 @@ pub(super) async fn own(site: &Site, prepared: &Prepared, state: &State) -> Outc
             .extend(manifests.map(|manifest| GroupVersion::new(&manifest.id.kind.group, &manifest.version)));
         site.cluster.discover(&versions).await.map_err(|error| looking(&error))?
     };
-    let wanted = Wanted { objects, lists: BTreeSet::new() };
-    let seen = site.cluster.observe(&catalog, &wanted).await.map_err(|error| looking(&error))?;
-    Ok((seen, catalog))
+    if !others.is_empty() {
+        let more = look(&catalog, others).await?;
+        seen.objects.extend(more.objects);
+        seen.notes.extend(more.notes);
+        seen.unseen.extend(more.unseen);
+    }
+    Ok((state, seen, catalog))
 }
 
-/// What is looked at around a release before it is applied.
+/// What there is around a release, whatever of it is applied.
+pub(super) struct Surroundings {
+    asked: BTreeSet<Reference>,
+    catalog: Catalog,
+    seen: Observation,
+    /// What the cluster autoscaler reports.
+    report: Option<Value>,
+}
+
+/// Looks at everything that a release's objects name, at the nodes and what runs on them, and at quotas.
+///
+/// # Errors
+/// When the cluster does not answer.
+pub(super) async fn surroundings(site: &Site, goal: &Goal) -> Outcome<Surroundings> {
+    let manifests = &goal.manifests;
+    let asked = references(manifests);
+    let wanted = wanted(&asked);
+    let own = manifests.iter().map(|manifest| GroupVersion::new(&manifest.id.kind.group, &manifest.version));
+    let versions = own.chain(REFERRED.map(|(group, version)| GroupVersion::new(group, version))).collect();
+    let looking = |error: &KubeError| site.explain("looking at", error);
+    let catalog = site.cluster.discover(&versions).await.map_err(|error| looking(&error))?;
+    let (seen, report) = tokio::join!(site.cluster.observe(&catalog, &wanted), report(site, &catalog));
+    let seen = seen.map_err(|error| looking(&error))?;
+    Ok(Surroundings { asked, catalog, seen, report })
+}
+
+/// What is to be done with a release.
 pub(super) struct Around<'p> {
     /// What should be.
     pub(super) goal: &'p Goal,
@@ -76,20 +114,15 @@ pub(super) struct Around<'p> {
     pub(super) deeds: Vec<(&'p ObjectId, Deed)>,
 }
 
-/// Looks at everything that matters to a release before it is applied, all at once: what its objects name, the nodes, what
-/// runs on them, quotas, the caller's rights, the registry. Gives what could not be looked at, too.
-///
-/// # Errors
-/// When the cluster does not answer.
-pub(super) async fn around(site: &Site, around: Around<'_>) -> Outcome<(Cluster, Vec<Finding>)> {
+/// Everything that matters to a release before it is applied: what there is around it, the caller's rights, the registry.
+/// Gives what could not be looked at, too.
+pub(super) async fn around(
+    site: &Site,
+    around: Around<'_>,
+    surroundings: Surroundings,
+) -> (Cluster, Vec<Finding>) {
     let Around { goal, catalog: known, unchanged, deeds } = around;
-    let manifests = &goal.manifests;
-    let asked = references(manifests);
-    let wanted = wanted(&asked);
-    let own = manifests.iter().map(|manifest| GroupVersion::new(&manifest.id.kind.group, &manifest.version));
-    let versions = own.chain(REFERRED.map(|(group, version)| GroupVersion::new(group, version))).collect();
-    let looking = |error: &KubeError| site.explain("looking at", error);
-    let catalog = site.cluster.discover(&versions).await.map_err(|error| looking(&error))?;
+    let Surroundings { asked, catalog, seen, report } = surroundings;
     let rights = rights(deeds, &site.namespace);
     let resource = |kind: &Kind| catalog.any(kind).or_else(|| known.any(kind));
     let images = async {
@@ -98,13 +131,7 @@ pub(super) async fn around(site: &Site, around: Around<'_>) -> Outcome<(Cluster,
             None => Images::default(),
         }
     };
-    let (seen, denied, report, mut images) = tokio::join!(
-        site.cluster.observe(&catalog, &wanted),
-        site.cluster.denied(resource, &rights),
-        report(site, &catalog),
-        images,
-    );
-    let seen = seen.map_err(|error| looking(&error))?;
+    let (denied, mut images) = tokio::join!(site.cluster.denied(resource, &rights), images);
     let all = |kind: &str| -> Vec<&Value> {
         seen.objects.iter().filter(|(id, _)| id.kind.is("", kind)).map(|(_, value)| value).collect()
     };
@@ -131,7 +158,7 @@ pub(super) async fn around(site: &Site, around: Around<'_>) -> Outcome<(Cluster,
         unchanged,
         grows,
     };
-    Ok((cluster, notes))
+    (cluster, notes)
 }
 
 fn wanted(asked: &BTreeSet<Reference>) -> Wanted {
