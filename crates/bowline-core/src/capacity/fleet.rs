@@ -117,7 +117,12 @@ fn nearest(name: &str, types: &BTreeMap<String, MachineType>) -> Option<String> 
     let (family, size) = name.split_once('.')?;
     let of_family = |known: &&String| known.split_once('.').is_some_and(|(known, _)| known == family);
     let of_size = |known: &&String| known.split_once('.').is_some_and(|(_, known)| known == size);
-    types.keys().find(of_family).or_else(|| types.keys().find(of_size)).cloned()
+    let alike = |known: &&String| name.bytes().zip(known.bytes()).take_while(|(a, b)| a == b).count();
+    // Of those that begin alike for as long, the first.
+    let nearest = |known: &mut dyn Iterator<Item = &String>| {
+        known.max_by_key(|known| (alike(known), std::cmp::Reverse((*known).clone()))).cloned()
+    };
+    nearest(&mut types.keys().filter(of_family)).or_else(|| nearest(&mut types.keys().filter(of_size)))
 }
 
 #[cfg(test)]
@@ -166,6 +171,7 @@ mod tests {
             ("3", "is no number of machines"),
             ("3xT2.Medium", "did you mean `t2.medium`?"),
             ("t2.mediun", "did you mean `t2.medium`?"),
+            ("t2.larg", "did you mean `t2.large`?"),
             ("m9.large", "did you mean `m5.large`?"),
             ("banana", "no machine type `banana` is known"),
             ("99999xbox", "more than 10000"),

@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn minutes(course: Course) -> Option<u64> {
-        course.lasts.map(|time| time.as_secs() / 60)
+        course.lasts.map(|time| (time.as_secs() + 30) / 60)
     }
 
     #[test]

@@ -14,8 +14,8 @@ use bowline_core::kube::preflight::{Deed, check};
 use bowline_core::kube::prune::prune;
 use bowline_core::kube::revision::{Inventory, Manifests};
 use bowline_core::plan::Plan;
-use bowline_kube::{Catalog, Observation};
 use bowline_kube::state::State;
+use bowline_kube::{Catalog, Observation};
 use serde_json::Value;
 
 use super::assessment::{Assessments, assess, compare};
