@@ -139,9 +139,9 @@ mod tests {
             unlimited: false,
             surplus: None,
         };
-        let all =
-            [machine("t2.medium", Some(46_400)), machine("m5.large", Some(96_000)), machine("box", None)];
-        all.into_iter().map(|machine| (machine.name.clone(), machine)).collect()
+        let known = [("t2.medium", Some(46_400)), ("m5.large", Some(96_000)), ("box", None)];
+        let all = known.into_iter().chain([("t2.large", None), ("t2.2xlarge", None)]);
+        all.map(|(name, price)| (name.to_owned(), machine(name, price))).collect()
     }
 
     #[test]
