@@ -14,13 +14,13 @@
     if (className) made.className = className;
     return made;
   };
-  const cores = (value) => value == null ? "–" : value.toFixed(value < 0.1 ? 3 : 2);
+  const cores = (value) => value == null ? "–" : value === 0 ? "0" : value.toFixed(value < 0.1 ? 3 : 2);
   const bytes = (value) => {
     if (value == null) return "–";
     const units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let unit = 0;
     while (value >= 1024 && unit < 4) { value /= 1024; unit++; }
-    return `${value.toFixed(unit === 0 || value >= 100 ? 0 : 1)} ${units[unit]}`;
+    return `${value.toFixed(unit === 0 || value >= 100 || Number.isInteger(value) ? 0 : 1)} ${units[unit]}`;
   };
   const percent = (value) => value == null ? "–" : `${value.toFixed(value < 10 ? 1 : 0)} %`;
   const span = (milliseconds) => {
@@ -73,6 +73,7 @@
         context.save();
         context.strokeStyle = context.fillStyle = css("--soft");
         context.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+        context.textAlign = "left";
         context.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);
         for (const { at, release } of data.deployments) {
           if (at < chart.scales.x.min || at > chart.scales.x.max) continue;
@@ -88,37 +89,50 @@
     },
   };
 
+  // Sizes are counted in powers of two.
+  const powers = Array.from({ length: 44 }, (_, power) => 2 ** power);
+
   let charts = [];
+  const place = document.getElementById("charts");
+  const width = (card) => Math.max(card.clientWidth - 28, 120);
   const draw = () => {
-    charts.forEach((chart) => chart.destroy());
+    charts.forEach(({ chart }) => chart.destroy());
     charts = [];
-    const place = document.getElementById("charts");
     place.replaceChildren();
     if (data.times.length < 2) return;
-    const palette = colours();
-    const axis = { stroke: css("--soft"), grid: { stroke: css("--grid"), width: 1 }, ticks: { stroke: css("--grid"), width: 1 } };
-    for (const { title, unit, lines, most } of data.charts) {
-      const format = unit === "bytes" ? bytes : unit === "percent" ? percent : cores;
+    // All cards are there before any is measured: how wide one is depends on its neighbours.
+    const cards = data.charts.map(({ title }) => {
       const card = element("div", undefined, "chart");
       card.append(element("h2", title));
       place.append(card);
+      return card;
+    });
+    const palette = colours();
+    const axis = { stroke: css("--soft"), grid: { stroke: css("--grid"), width: 1 }, ticks: { stroke: css("--grid"), width: 1 } };
+    charts = data.charts.map(({ unit, lines, most }, place) => {
+      const card = cards[place];
+      const format = unit === "bytes" ? bytes : unit === "percent" ? percent : cores;
       const series = lines.map(({ name, dashed }, number) => ({
         label: name, stroke: palette[number % palette.length], width: 1.6, dash: dashed || number >= palette.length ? [6, 4] : undefined,
         value: (_, value) => format(value), spanGaps: false, points: { show: false },
       }));
-      charts.push(new uPlot({
-        width: card.clientWidth - 28, height: 240,
+      const chart = new uPlot({
+        width: width(card), height: 240,
         cursor: { sync: { key: "time" } },
         scales: { y: { range: (_, low, high) => [0, Math.max(high, most || 0, 1e-9) * 1.05] } },
-        axes: [axis, { ...axis, size: 74, values: (_, ticks) => ticks.map(format) }],
+        axes: [axis, { ...axis, size: 74, incrs: unit === "bytes" ? powers : undefined, values: (_, ticks) => ticks.map(format) }],
         series: [{}, ...series],
         plugins: [deployments],
-      }, [data.times, ...lines.map(({ values }) => values)], card));
-    }
+      }, [data.times, ...lines.map(({ values }) => values)], card);
+      return { card, chart };
+    });
   };
   draw();
   dark.addEventListener("change", draw);
-  let waiting;
-  addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(draw, 120); });
+  new ResizeObserver(() => {
+    for (const { card, chart } of charts) {
+      if (chart.width !== width(card)) chart.setSize({ width: width(card), height: 240 });
+    }
+  }).observe(place);
   document.documentElement.dataset.ready = "yes";
 })();
