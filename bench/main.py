@@ -5,8 +5,11 @@ import os
 import platform
 import signal
 import sys
+from functools import partial
+from pathlib import Path
 
 import binary
+import capacity
 import deploy
 import images
 import kubernetes
@@ -23,18 +26,20 @@ def main():
     parser.add_argument("--runs", type=int)
     parser.add_argument("--build", action="store_true")
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
     suites = arguments.suites or ["images", "deploy", "binary"]
-    unknown = set(suites) - {"images", "deploy", "kubernetes", "binary"}
+    unknown = set(suites) - {"images", "deploy", "kubernetes", "capacity", "binary"}
     if unknown:
-        parser.error(f"there is no suite {', '.join(sorted(unknown))}; there are images, deploy, kubernetes and binary")
+        parser.error(f"there is no suite {', '.join(sorted(unknown))}; there are images, deploy, kubernetes, capacity and binary")
     say(f"{os.cpu_count()} processors, Linux {platform.release()}, load {os.getloadavg()[0]:.1f}")
     report = Report()
     # Being told to stop is no reason to leave engines behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with Place(arguments.bowline, arguments.keep) as place:
         for suite, measure, runs in (("images", images.measure, 3), ("deploy", deploy.measure, 5),
-                                     ("kubernetes", kubernetes.measure, 5)):
+                                     ("kubernetes", kubernetes.measure, 5),
+                                     ("capacity", partial(capacity.measure, plot=arguments.plot), 3)):
             if suite not in suites:
                 continue
             if os.geteuid() == 0:

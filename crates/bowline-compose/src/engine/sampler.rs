@@ -48,6 +48,8 @@ pub struct Sampler {
     pub running: bool,
     /// From what it was made; none where somebody else made it.
     pub fingerprint: Option<String>,
+    /// The name of its image.
+    image: String,
 }
 
 impl Engine {
@@ -59,11 +61,13 @@ impl Engine {
             Err(error) if error.is_not_found() => return Ok(None),
             other => other?,
         };
-        let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
+        let config = found.config.unwrap_or_default();
+        let labels = config.labels.unwrap_or_default();
         Ok(Some(Sampler {
             id: found.id.unwrap_or_default(),
             running: found.state.and_then(|state| state.running).unwrap_or(false),
             fingerprint: labels.get(LABEL).cloned(),
+            image: config.image.unwrap_or_default(),
         }))
     }
 
@@ -81,7 +85,7 @@ impl Engine {
                     });
                 }
                 Some(fingerprint) if *fingerprint == wanted.fingerprint && there.running => return Ok(false),
-                Some(_) => self.remove_sampler().await?,
+                Some(_) => self.remove_sampler(&there).await?,
             }
         }
         self.load(wanted).await?;
@@ -98,9 +102,9 @@ impl Engine {
 
     /// Takes it away; what it measured goes only where that is asked for. Says whether it was there.
     pub async fn stop_sampler(&self, forget: bool) -> Result<bool, EngineError> {
-        let there = self.sampler().await?.is_some_and(|there| there.fingerprint.is_some());
-        if there {
-            self.remove_sampler().await?;
+        let there = self.sampler().await?.filter(|there| there.fingerprint.is_some());
+        if let Some(there) = &there {
+            self.remove_sampler(there).await?;
         }
         if forget {
             let what = format!("remove volume {NAME}");
@@ -110,10 +114,11 @@ impl Engine {
                 _ => {}
             }
         }
-        Ok(there)
+        Ok(there.is_some())
     }
 
-    async fn remove_sampler(&self) -> Result<(), EngineError> {
+    /// Takes the container away, and its image.
+    async fn remove_sampler(&self, there: &Sampler) -> Result<(), EngineError> {
         // It writes down what it has when it is told to end.
         let what = format!("stop container {NAME}");
         let stop = self.docker.stop_container(NAME, None);
@@ -124,7 +129,19 @@ impl Engine {
         let what = format!("remove container {NAME}");
         let options = RemoveContainerOptionsBuilder::new().force(true).build();
         match self.ask(&what, ORDINARY, self.docker.remove_container(NAME, Some(options))).await {
-            Err(error) if !error.is_not_found() => Err(error),
+            Err(error) if !error.is_not_found() => return Err(error),
+            _ => {}
+        }
+        let what = format!("remove image {}", there.image);
+        match self.ask(&what, ORDINARY, self.docker.remove_image(&there.image, None, None)).await {
+            Err(error)
+                if !matches!(
+                    error,
+                    EngineError::NotFound { .. } | EngineError::Refused { status: 409, .. }
+                ) =>
+            {
+                Err(error)
+            }
             _ => Ok(()),
         }
     }

@@ -1,7 +1,10 @@
 //! What machines carry, as a terminal shows it, and as a page.
 
+use std::collections::BTreeMap;
+
 use bowline_core::capacity::advice::{Advice, Amount, Setting};
 use bowline_core::capacity::picture::{Chart, Picture, Row};
+use bowline_core::capacity::recommendation::Opinion;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -183,6 +186,23 @@ pub fn show_advice(all: &[Advice], columns: Option<usize>) -> String {
     text.push_str("\n\nmeasured:\n");
     text.push_str(&render(&["SERVICE", "WINDOW", "SEEN", "SAMPLES"], &windows));
     text
+}
+
+/// What others would recommend: the Vertical Pod Autoscaler, and KRR.
+pub fn show_opinions(all: &BTreeMap<String, Opinion>) -> String {
+    let cpu = |cpu: Option<u64>| cpu.map_or_else(|| "-".into(), |cpu| format!("{cpu}m"));
+    let memory = |memory: Option<u64>| memory.map_or_else(|| "-".into(), bytes);
+    let row = |(name, opinion): (&String, &Opinion)| {
+        vec![
+            name.clone(),
+            cpu(Some(opinion.vpa.cpu)),
+            memory(Some(opinion.vpa.memory)),
+            cpu(opinion.krr_cpu),
+            memory(opinion.krr_memory),
+        ]
+    };
+    let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+    render(&["SERVICE", "VPA CPU", "VPA MEMORY", "KRR CPU", "KRR MEMORY"], &rows)
 }
 
 /// A setting as people know it.

@@ -60,6 +60,8 @@ fn a_host_is_measured_and_what_it_carries_is_shown() {
         assert_eq!(stage.json(&["capacity", "stop", target, "--forget"])["stopped"], false);
         let volumes = stage.host.docker(["volume", "ls", "--quiet", "--filter", "name=bowline-gate"]);
         assert_eq!(volumes, "");
+        let images = stage.host.docker(["images", "--quiet", "bowline.local/gate"]);
+        assert_eq!(images, "");
     }
     // Nothing of the project was touched.
     stage.assert_untouched(&before);

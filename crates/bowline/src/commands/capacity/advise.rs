@@ -2,6 +2,7 @@
 
 use bowline_core::capacity::advice::{Advice, advise};
 use bowline_core::capacity::profile::Profile;
+use bowline_core::capacity::recommendation::{Opinion, opinions};
 use bowline_core::capacity::rollup::Step;
 use clap::Args;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use crate::config::{Config, FILE};
 use crate::error::{Failure, Outcome};
 use crate::operation::capacity::measurement::{Asked, of_host, service_of};
 use crate::operation::capacity::{configuration, facts};
-use crate::ui::capacity::{amount, setting, show_advice};
+use crate::ui::capacity::{amount, setting, show_advice, show_opinions};
 use crate::ui::width;
 
 /// What `capacity advise` takes.
@@ -65,7 +66,7 @@ pub(super) async fn run(context: &Context, args: AdviseArgs) -> Outcome<()> {
     Ok(())
 }
 
-fn encode(advice: &Advice) -> Value {
+fn encode(advice: &Advice, others: Option<&Opinion>) -> Value {
     let lines = advice.lines.iter().map(|line| {
         json!({
             "setting": setting(&line.setting), "now": line.now.as_ref().map(amount), "advised": amount(&line.advised),
@@ -74,9 +75,16 @@ fn encode(advice: &Advice) -> Value {
     });
     let doubts = advice.doubts.iter().map(|doubt| json!({ "seen": doubt.seen, "first": doubt.first }));
     let window = advice.window;
+    let others = others.map(|opinion| {
+        json!({
+            "vpa": { "cpu": opinion.vpa.cpu, "memory": opinion.vpa.memory },
+            "krr": { "cpu": opinion.krr_cpu, "memory": opinion.krr_memory },
+        })
+    });
     json!({
         "service": advice.service,
         "window": { "from": window.from, "to": window.to, "seen": window.seen, "samples": window.samples },
         "lines": lines.collect::<Vec<_>>(), "doubts": doubts.collect::<Vec<_>>(),
+        "others": others,
     })
 }
