@@ -13,6 +13,7 @@ pub mod forecast;
 pub mod frame;
 pub mod histogram;
 pub mod interval;
+pub mod kubelet;
 pub mod machine;
 pub mod outlook;
 pub mod picture;

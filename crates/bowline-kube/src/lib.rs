@@ -15,6 +15,7 @@ mod error;
 mod login;
 mod observation;
 mod review;
+mod summary;
 
 pub mod document;
 pub mod exec;

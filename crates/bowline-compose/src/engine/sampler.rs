@@ -10,7 +10,7 @@ use std::time::Duration;
 use bollard::models::{ContainerCreateBody, HostConfig, RestartPolicy, RestartPolicyNameEnum};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, ImportImageOptionsBuilder, InspectContainerOptions,
-    RemoveContainerOptionsBuilder, RemoveVolumeOptions, StartContainerOptions,
+    RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions, StartContainerOptions,
 };
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -23,6 +23,8 @@ pub const NAME: &str = "bowline-gate";
 const LABEL: &str = "dev.bowline.gate";
 /// The most memory that it may take.
 const MEMORY: i64 = 64 << 20;
+/// What is up for so long has begun to measure.
+const SETTLED: Duration = Duration::from_millis(1500);
 /// How long the engine may take to unpack an image of some megabytes.
 const LOADING: Duration = Duration::from_secs(120);
 
@@ -97,7 +99,28 @@ impl Engine {
         let what = format!("start container {NAME}");
         let start = self.docker.start_container(&id, None::<StartContainerOptions>);
         self.ask(&what, Duration::from_secs(60), start).await?;
+        self.await_sampler(&id).await?;
         Ok(true)
+    }
+
+    /// Whether it stays up: what cannot begin ends at once, and would be started again for ever.
+    async fn await_sampler(&self, id: &str) -> Result<(), EngineError> {
+        tokio::time::sleep(SETTLED).await;
+        let what = format!("look at container {NAME}");
+        let found = self.docker.inspect_container(id, None::<InspectContainerOptions>);
+        let found = self.ask(&what, ORDINARY, found).await?;
+        let up =
+            found.state.is_some_and(|state| state.running == Some(true) && state.restarting != Some(true));
+        if up && found.restart_count.unwrap_or(0) == 0 {
+            return Ok(());
+        }
+        let log = self.log_tail(id, 3).await.unwrap_or_default();
+        let said: Vec<String> = log.into_iter().map(|line| line.text).collect();
+        if let Some(there) = self.sampler().await? {
+            self.remove_sampler(&there).await?;
+        }
+        let message = if said.is_empty() { "it ended at once".to_owned() } else { said.join("; ") };
+        Err(EngineError::Unexpected { what: format!("measure with container {NAME}"), message })
     }
 
     /// Takes it away; what it measured goes only where that is asked for. Says whether it was there.
@@ -133,7 +156,10 @@ impl Engine {
             _ => {}
         }
         let what = format!("remove image {}", there.image);
-        match self.ask(&what, ORDINARY, self.docker.remove_image(&there.image, None, None)).await {
+        match self
+            .ask(&what, ORDINARY, self.docker.remove_image(&there.image, None::<RemoveImageOptions>, None))
+            .await
+        {
             Err(error)
                 if !matches!(
                     error,
@@ -160,7 +186,8 @@ impl Engine {
     }
 }
 
-/// It sees the whole machine and changes nothing on it: all that it may write is its own volume.
+/// It sees the whole machine and writes to its own volume alone. The engine's socket lets whoever has it do everything, though:
+/// the program asks for names only, and it is trusted with that.
 fn body(wanted: &Wanted, socket: &Path) -> ContainerCreateBody {
     let binds = [
         "/proc:/host/proc:ro".to_owned(),

@@ -57,7 +57,7 @@ pub enum Setting {
     Memory,
     /// An environment variable.
     Variable(String),
-    /// Whether it runs at all.
+    /// Whether it runs at all. That is for people to do: data has to be moved first.
     Enabled,
 }
 
@@ -113,10 +113,13 @@ pub fn advise(profile: &Profile, facts: &BTreeMap<String, Facts>) -> Vec<Advice>
             Runtime::Jvm(jvm) => lines.extend(jvm::lines(jvm, service, known, profile)),
             Runtime::Plain => lines.extend(memory(service, known)),
         }
-        lines.retain(|line| doubts.is_empty() || !line.shrinks());
         all.push(Advice { service: name.clone(), window: service.window, lines, doubts });
     }
     spare_twins(&mut all, profile, facts);
+    for advice in &mut all {
+        let sure = advice.doubts.is_empty();
+        advice.lines.retain(|line| sure || !line.shrinks());
+    }
     all
 }
 
@@ -185,16 +188,16 @@ fn spare_twins(all: &mut [Advice], profile: &Profile, facts: &BTreeMap<String, F
     let Some((first, rest)) = brokers.split_first().filter(|(_, rest)| !rest.is_empty()) else { return };
     for advice in all.iter_mut().filter(|advice| rest.contains(&&advice.service)) {
         let held = profile.services.get(&advice.service).map_or(0, |service| service.memory);
-        advice.lines = vec![Line {
+        advice.lines.push(Line {
             setting: Setting::Enabled,
             now: Some(Amount::Flag(true)),
             advised: Amount::Flag(false),
             why: format!(
-                "{} brokers on one machine fail together with it: {first} alone is as safe; first set the replication factor of its topics to 1",
+                "{} brokers on one machine fail together with it: {first} alone is as safe, if they are one cluster; first move all partitions, and the quorum, to it",
                 brokers.len()
             ),
             frees: Some(held),
-        }];
+        });
     }
 }
 

@@ -91,7 +91,13 @@ impl Need {
             }
             (_, "DaemonSet" | "Pod") => self,
             _ => {
-                self.replicas = grown(self.replicas);
+                // Whole pods are added, and share what is to be done.
+                let before = self.replicas;
+                self.replicas = grown(before);
+                self.surge = self.surge.saturating_mul(self.replicas).div_ceil(before.max(1));
+                let share =
+                    |used: u64| grown(used.saturating_mul(before)).checked_div(self.replicas).unwrap_or(used);
+                self.load.cpu_used = self.load.cpu_used.map(share);
                 self
             }
         }
@@ -116,6 +122,8 @@ pub enum Ground {
 pub struct Forecast {
     /// The machines.
     pub fleet: Fleet,
+    /// What they are to each other.
+    pub ground: Ground,
     /// Where everything goes, and whether it fits.
     pub placement: Placement,
     /// Machine by machine.
@@ -157,8 +165,9 @@ impl Forecast {
         let setting = Setting { nodes: &nodes, ..Setting::default() };
         let mut plan = Plan::new(&setting, &pods);
         let placement = plan.place();
-        let several = fleet.count() > 1;
-        let losses = if several { plan.lose_each() } else { Vec::new() };
+        // Nothing moves from one Docker host to another.
+        let moves = fleet.count() > 1 && ground != Ground::Hosts;
+        let losses = if moves { plan.lose_each() } else { Vec::new() };
         let extra: Vec<(String, Owner, u64)> = needs
             .iter()
             .filter(|need| need.surge > 0)
@@ -166,7 +175,7 @@ impl Forecast {
             .collect();
         let surges = plan.surge(&extra, false);
         let nodes = reckon(&machines, &placement, needs);
-        Self { fleet: fleet.clone(), placement, nodes, losses, surges }
+        Self { fleet: fleet.clone(), ground, placement, nodes, losses, surges }
     }
 
     /// Whether everything has a place.
@@ -179,9 +188,17 @@ impl Forecast {
         self.nodes.iter().all(|node| node.outlook.lasts())
     }
 
-    /// Whether everything has a place when any one machine is lost.
+    /// Whether everything has a place when any one machine is lost; of a cluster with one control plane any other than that,
+    /// without which nothing is placed anew.
     pub fn survives(&self) -> bool {
-        !self.losses.is_empty() && self.losses.iter().all(|loss| loss.waiting.is_empty())
+        let first = self.nodes.first().filter(|_| self.has_control_plane()).map(|node| node.name.as_str());
+        let mut others = self.losses.iter().filter(|loss| Some(loss.node.as_str()) != first).peekable();
+        others.peek().is_some() && others.all(|loss| loss.waiting.is_empty())
+    }
+
+    /// Whether the first machine has the only control plane.
+    pub fn has_control_plane(&self) -> bool {
+        matches!(self.ground, Ground::Shared | Ground::Apart)
     }
 
     /// Whether there is room for the update of any one service.
@@ -191,6 +208,9 @@ impl Forecast {
 
     /// What it costs in a month, credits beyond those earned included; none where a price is not known.
     pub fn monthly(&self) -> Option<u64> {
+        if self.nodes.iter().any(|node| node.outlook.charged) {
+            return None;
+        }
         let surplus: u64 = self.nodes.iter().filter_map(|node| node.outlook.surplus).sum();
         self.fleet.monthly().map(|machines| machines.saturating_add(surplus))
     }
@@ -228,13 +248,18 @@ fn node(name: &str, machine: &MachineType, overhead: Overhead, barred: bool) -> 
             "memory": machine.memory.saturating_sub(overhead.memory).to_string(),
             // The kubelet's default.
             "pods": "110",
+            // How large its disk is nobody said.
+            "ephemeral-storage": "1Pi",
         } },
     })
 }
 
 fn pod(need: &Need, number: u64) -> Pod<'_> {
+    // Two namespaces may have workloads of one name.
+    let place = if need.namespace.is_empty() { String::new() } else { format!("{}/", need.namespace) };
+    let number = if need.replicas == 1 { String::new() } else { format!(" {}", number + 1) };
     Pod {
-        name: if need.replicas == 1 { need.name.clone() } else { format!("{}-{}", need.name, number + 1) },
+        name: format!("{place}{}{number}", need.name),
         namespace: &need.namespace,
         labels: need.labels.as_ref(),
         spec: &need.spec,
@@ -255,10 +280,9 @@ fn reckon(
     let mut there: BTreeMap<&str, Vec<&Need>> = BTreeMap::new();
     for seat in &placement.seats {
         let (Fate::Goes(node) | Fate::Stays(node)) = &seat.fate else { continue };
-        // Of a DaemonSet's template there is one on each node.
-        let need = of_pod.get(&seat.pod).or_else(|| {
-            of_pod.iter().find(|(name, _)| seat.pod.starts_with(name.as_str())).map(|(_, need)| need)
-        });
+        // Of a DaemonSet's template there is one on each node, which says so.
+        let template = seat.pod.strip_suffix(node.as_str()).and_then(|pod| pod.strip_suffix(" on "));
+        let need = of_pod.get(&seat.pod).or_else(|| of_pod.get(template?));
         there.entry(node).or_default().extend(need.copied());
     }
     let forecast = |(name, machine, overhead): &(String, &MachineType, Overhead)| {
@@ -335,6 +359,30 @@ mod tests {
         let forecast = Forecast::new(&fleet, Ground::Apart, &services(6, 100, 100 << 20));
         let counts: Vec<u64> = forecast.nodes.iter().map(|node| node.services.values().sum()).collect();
         assert!(forecast.fits() && counts[0] == 0 && counts.iter().sum::<u64>() == 6, "{counts:?}");
+    }
+
+    #[test]
+    fn growth_is_shared_by_the_pods_that_come() {
+        let load = Load { cpu_kept: 100, cpu_used: Some(100), memory: 1 };
+        let need = Need { replicas: 3, surge: 1, ..Need::of_container("user", 3, load) };
+        let grown = need.clone().grow(200, Ground::Managed);
+        assert_eq!((grown.replicas, grown.load.cpu_used, grown.surge), (6, Some(100), 2));
+        let little = Need { replicas: 1, ..need.clone() }.grow(110, Ground::Managed);
+        assert_eq!((little.replicas, little.load.cpu_used), (2, Some(55)));
+        let host = need.grow(150, Ground::Hosts);
+        assert_eq!((host.replicas, host.load.cpu_used), (3, Some(150)));
+    }
+
+    #[test]
+    fn a_daemon_s_load_is_on_each_node_and_nobody_else_s() {
+        let load = |cpu| Load { cpu_kept: cpu, cpu_used: Some(cpu), memory: 1 << 20 };
+        let mut daemon = Need::of_container("node-exporter", 1, load(30));
+        daemon.owner.kind = "DaemonSet".to_owned();
+        let needs = [Need::of_container("node", 1, load(500)), daemon];
+        let fleet = Fleet::of(3, machine("m5.large", 1, false));
+        let forecast = Forecast::new(&fleet, Ground::Managed, &needs);
+        let used: Vec<u64> = forecast.nodes.iter().map(|node| node.outlook.load.cpu_used.unwrap()).collect();
+        assert_eq!(used.iter().sum::<u64>(), 3 * 50 + 3 * 30 + 500, "{used:?}");
     }
 
     #[test]

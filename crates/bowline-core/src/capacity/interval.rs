@@ -145,6 +145,20 @@ impl Interval {
     }
 }
 
+/// Neighbours of the same minute as one, which is what rates are told of; coarser ones stay.
+pub fn fold_minutes(intervals: &[Interval]) -> Vec<Interval> {
+    const MINUTE: i64 = 60_000;
+    let mut folded: Vec<Interval> = Vec::new();
+    for interval in intervals {
+        let minute = |one: &Interval| one.from.div_euclid(MINUTE);
+        match folded.pop() {
+            Some(last) if minute(&last) == minute(interval) => folded.push(last.then(interval.clone())),
+            last => folded.extend(last.into_iter().chain([interval.clone()])),
+        }
+    }
+    folded
+}
+
 impl Machine {
     fn then(self, later: Self) -> Self {
         Self {

@@ -57,6 +57,10 @@ pub struct Outlook {
     pub monthly: Option<u64>,
     /// What credits beyond those earned cost in a month, where it goes on without and their price is known.
     pub surplus: Option<u64>,
+    /// Whether it goes on without credits, and what these cost is not known.
+    pub charged: bool,
+    /// Whether it can go on like this for good: by what it earns, or by what is charged for.
+    lasts: bool,
 }
 
 impl Outlook {
@@ -72,7 +76,8 @@ impl Outlook {
             cpu_used: sum.cpu_used.zip(load.cpu_used).map(|(sum, used)| sum.saturating_add(used)),
             memory: sum.memory.saturating_add(load.memory),
         });
-        let demand = load.cpu_used.unwrap_or(load.cpu_kept).min(machine.cores);
+        let demand_asked = load.cpu_used.unwrap_or(load.cpu_kept);
+        let demand = demand_asked.min(machine.cores);
         let credits = machine
             .burst
             .map(|burst| (burst.course(burst.full(), demand), burst.course(burst.started(), demand)));
@@ -88,6 +93,8 @@ impl Outlook {
             credits,
             day: average.saturating_mul(1000).checked_div(machine.cores).unwrap_or(0),
             monthly: machine.price.map(|price| price.saturating_mul(MONTH)),
+            charged: machine.unlimited && machine.surplus.is_none() && demand > machine.sustained(),
+            lasts: demand_asked <= if machine.unlimited { machine.cores } else { machine.sustained() },
             surplus: surplus.map(|(burst, price)| burst.surplus_cost(demand, price).saturating_mul(MONTH)),
             load,
         }
@@ -95,7 +102,7 @@ impl Outlook {
 
     /// Whether it can go on like this for good.
     pub fn lasts(&self) -> bool {
-        self.load.cpu_used.unwrap_or(self.load.cpu_kept) <= self.sustained
+        self.lasts
     }
 }
 
@@ -157,9 +164,13 @@ mod tests {
         let machine = MachineType { unlimited: true, surplus: Some(50_000), ..t2_medium() };
         let full = Outlook::new(&machine, Overhead { cpu: 0, memory: 0 }, [&load(Some(1_000))]);
         // 36 credits an hour at $0.05 for 60.
-        assert_eq!(full.surplus, Some(30_000 * MONTH));
+        assert_eq!((full.surplus, full.lasts(), full.charged), (Some(30_000 * MONTH), true, false));
+        let unknown = MachineType { surplus: None, ..machine.clone() };
+        assert!(Outlook::new(&unknown, Overhead::HOST, [&load(Some(1_000))]).charged);
         let overloaded =
             Outlook::new(&machine, Overhead::HOST, [&Load { memory: 9 << 30, ..load(Some(9_000)) }]);
-        assert!(overloaded.memory_free < 0 && overloaded.surplus == Some(80_000 * MONTH));
+        assert!(
+            overloaded.memory_free < 0 && overloaded.surplus == Some(80_000 * MONTH) && !overloaded.lasts()
+        );
     }
 }

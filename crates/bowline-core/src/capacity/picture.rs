@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::interval::{Interval, Usage};
+use super::interval::{Interval, Machine, Usage, fold_minutes};
 use super::machine::MachineType;
 use super::profile::{Profile, Window};
 
@@ -116,17 +116,17 @@ pub fn paint(
     points: usize,
     service: impl Fn(&str) -> Option<String>,
 ) -> Picture {
-    let profile = Profile::new(intervals, &service);
-    let joined = join(intervals, points);
+    let profile = Profile::new(&fold_minutes(intervals), &service);
+    let joined = with_gaps(join(intervals, points));
     let names: BTreeSet<&String> = profile.services.keys().collect();
-    let of_services = |value: fn(&Usage) -> f64, add: bool| -> Vec<Line> {
+    let of_services = |value: fn(&Usage, &Interval) -> f64, add: bool| -> Vec<Line> {
         let mut lines: BTreeMap<&String, Vec<Option<f64>>> =
             names.iter().map(|name| (*name, vec![None; joined.len()])).collect();
         for (place, interval) in joined.iter().enumerate() {
             for (container, usage) in &interval.containers {
                 let Some(name) = service(container) else { continue };
                 let Some(there) = lines.get_mut(&name).and_then(|line| line.get_mut(place)) else { continue };
-                let (before, more) = (there.unwrap_or(0.0), value(usage));
+                let (before, more) = (there.unwrap_or(0.0), value(usage, interval));
                 *there = Some(if add { before + more } else { before.max(more) });
             }
         }
@@ -140,13 +140,13 @@ pub fn paint(
             title: "Processors by service".to_owned(),
             unit: "cores",
             most: None,
-            lines: of_services(|usage| thousandths(usage.cpu_rate().unwrap_or(0)), true),
+            lines: of_services(|usage, one| thousandths(usage.cpu.checked_div(one.seen).unwrap_or(0)), true),
         },
         Chart {
             title: "Memory by service, the largest container of each".to_owned(),
             unit: "bytes",
             most: None,
-            lines: of_services(|usage| usage.memory as f64, false),
+            lines: of_services(|usage, _| usage.memory as f64, false),
         },
     ];
     Picture {
@@ -166,6 +166,20 @@ fn join(intervals: &[Interval], points: usize) -> Vec<Interval> {
     let size = intervals.len().div_ceil(points.max(1)).max(1);
     let join = |chunk: &[Interval]| chunk.iter().cloned().reduce(Interval::then);
     intervals.chunks(size).filter_map(join).collect()
+}
+
+/// An interval in which nothing was seen stands where nothing was: a line is broken there.
+fn with_gaps(intervals: Vec<Interval>) -> Vec<Interval> {
+    let mut all: Vec<Interval> = Vec::with_capacity(intervals.len());
+    for interval in intervals {
+        if let Some(last) = all.last().filter(|last| interval.from - last.to > (last.to - last.from).max(1)) {
+            let (from, to, cores) = (last.to, interval.from, last.machine.cores);
+            let machine = Machine { cores, memory: last.machine.memory, ..Machine::default() };
+            all.push(Interval { from, to, seen: 0, samples: 0, machine, containers: BTreeMap::new() });
+        }
+        all.push(interval);
+    }
+    all
 }
 
 fn line(name: &str, intervals: &[Interval], value: impl Fn(&Interval) -> Option<f64>) -> Line {
@@ -190,10 +204,13 @@ fn processors(intervals: &[Interval], machine: Option<&MachineType>) -> Chart {
 }
 
 fn memory(intervals: &[Interval]) -> Chart {
-    let used = |one: &Interval| Some(one.machine.memory.saturating_sub(one.machine.memory_available) as f64);
+    let used = |one: &Interval| {
+        let used = one.machine.memory.saturating_sub(one.machine.memory_available) as f64;
+        (one.seen > 0).then_some(used)
+    };
     let mut lines = vec![line("in use", intervals, used)];
     if intervals.iter().any(|one| one.machine.swap > 0) {
-        lines.push(line("swap in use", intervals, |one| Some(one.machine.swap as f64)));
+        lines.push(line("swap in use", intervals, |one| (one.seen > 0).then_some(one.machine.swap as f64)));
     }
     let most = intervals.last().map(|last| last.machine.memory as f64);
     Chart { title: "Memory of the machine".to_owned(), unit: "bytes", most, lines }
@@ -262,12 +279,11 @@ fn tiles(profile: &Profile, machine: Option<&MachineType>) -> Vec<(String, Strin
     if let (free, size @ 1..) = seen.disk {
         tile("of the disk was free, at least", format!("{} %", free.saturating_mul(100) / size));
     }
-    if let Some(machine) = machine
-        && let Some(burst) = machine.burst
-    {
-        let lasts = burst.course(burst.full(), average).lasts;
+    if let Some(burst) = machine.and_then(|machine| machine.burst) {
+        // A machine without credits works no more than it earns: what was wanted counts.
+        let lasts = burst.course(burst.full(), seen.wanted.unwrap_or(average)).lasts;
         let text = lasts.map_or_else(|| "for good".to_owned(), |time| hours(time.as_secs()));
-        tile("of this average from full CPU credits", text);
+        tile("of what was wanted from full CPU credits", text);
     }
     tiles
 }
@@ -287,7 +303,7 @@ fn thousandths(number: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::interval::{CpuTime, Machine};
+    use super::super::interval::CpuTime;
     use super::*;
 
     fn minute(number: i64) -> Interval {
@@ -323,6 +339,14 @@ mod tests {
             assert_eq!(picture.charts[4].lines[0].values[0], Some(f64::from(5 << 20)));
             assert_eq!((picture.services.len(), picture.window.samples), (1, 40));
         }
+    }
+
+    #[test]
+    fn a_line_is_broken_where_nothing_was_seen() {
+        let picture = paint("box", &[minute(0), minute(1), minute(60)], None, Vec::new(), 10, service);
+        let line = &picture.charts[1].lines[0].values;
+        assert_eq!(line.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false, true]);
+        assert_eq!((picture.times.len(), picture.charts[3].lines[0].values[2]), (4, None));
     }
 
     #[test]

@@ -91,8 +91,10 @@ pub struct ServiceProfile {
     pub steady: Rates,
     /// The most that one sample had used while it started; none where no start was seen.
     pub starting: Option<u64>,
-    /// Processor use of all its containers together, starts included, on average.
+    /// Processor use of all its containers together, starts included, on average over the time in which it ran.
     pub average: u64,
+    /// The time in which its containers were seen, each for itself, in milliseconds.
+    seen_each: u64,
     /// The most memory that one container could not give back, in bytes.
     pub memory: u64,
     /// Its limit at the end; none where it has none.
@@ -108,7 +110,7 @@ pub struct ServiceProfile {
 impl ServiceProfile {
     /// How long it was held back, in thousandths of the time it was seen in.
     pub fn throttling(&self) -> u64 {
-        self.throttled.saturating_mul(1000).checked_div(self.window.seen).unwrap_or(0)
+        self.throttled.saturating_mul(1000).checked_div(self.seen_each).unwrap_or(0).min(1000)
     }
 }
 
@@ -123,6 +125,9 @@ pub struct MachineProfile {
     pub busy: Rates,
     /// Of the processors' time that was wanted, the share that the hypervisor kept.
     pub steal: u64,
+    /// What was wanted of all processors together, on average, in thousandths of a core: what was worked, and what the
+    /// hypervisor kept.
+    pub wanted: Option<u64>,
     /// The share of time in which something waited for a processor.
     pub cpu_pressure: u64,
     /// The share of time in which something waited for memory.
@@ -155,37 +160,42 @@ impl Profile {
         let mut profile = Self { machine: machine(intervals), services: BTreeMap::new() };
         let mut working = BTreeMap::<String, u128>::new();
         for interval in intervals {
-            let mut counts = BTreeMap::<String, u32>::new();
+            // How many containers a service had, and how long it was seen: several of them do not make the time longer.
+            let mut here = BTreeMap::<String, (u32, u64)>::new();
             for (container, usage) in &interval.containers {
                 let Some(name) = service(container).filter(|_| usage.seen > 0) else { continue };
-                *counts.entry(name.clone()).or_default() += 1;
+                let (count, seen) = here.entry(name.clone()).or_default();
+                (*count, *seen) = (*count + 1, (*seen).max(usage.seen));
                 *working.entry(name.clone()).or_default() += u128::from(usage.cpu);
                 profile.services.entry(name).or_default().add(interval, usage);
             }
-            for (name, count) in counts {
+            for (name, (count, seen)) in here {
                 if let Some(service) = profile.services.get_mut(&name) {
-                    service.replicas = service.replicas.max(count);
+                    service.note(interval, count, seen);
                 }
             }
         }
-        let seen = u128::from(profile.machine.window.seen);
         for (name, service) in &mut profile.services {
             service.steady.sorted.sort_unstable();
-            let used = working.get(name).copied().unwrap_or(0);
-            service.average =
-                used.checked_div(seen).map_or(0, |used| u64::try_from(used).unwrap_or(u64::MAX));
+            let used = working.get(name).copied().unwrap_or(0).checked_div(u128::from(service.window.seen));
+            service.average = used.map_or(0, |used| u64::try_from(used).unwrap_or(u64::MAX));
         }
         profile
     }
 }
 
 impl ServiceProfile {
-    fn add(&mut self, interval: &Interval, usage: &Usage) {
+    fn note(&mut self, interval: &Interval, count: u32, seen: u64) {
         let first = self.window.samples == 0;
         self.window.from = if first { interval.from } else { self.window.from };
         self.window.to = interval.to;
-        self.window.seen += usage.seen;
+        self.window.seen += seen;
         self.window.samples += u64::from(interval.samples);
+        self.replicas = self.replicas.max(count);
+    }
+
+    fn add(&mut self, interval: &Interval, usage: &Usage) {
+        self.seen_each += usage.seen;
         // A process that was younger than this at the end had still been starting at the beginning.
         let length = u64::try_from(interval.to.saturating_sub(interval.from)).unwrap_or(0);
         let starting = usage.age < u64::try_from(START.as_millis()).unwrap_or(u64::MAX) + length;
@@ -228,6 +238,7 @@ fn machine(intervals: &[Interval]) -> MachineProfile {
         window,
         cores: last.machine.cores,
         busy,
+        wanted: stolen.saturating_add(worked).checked_div(window.seen),
         steal: stolen.saturating_mul(1000).checked_div(stolen.saturating_add(worked)).unwrap_or(0),
         // Microseconds of a millisecond are thousandths.
         cpu_pressure: share(sum(|one| one.pressure.cpu)),
@@ -236,7 +247,7 @@ fn machine(intervals: &[Interval]) -> MachineProfile {
         memory: last.machine.memory,
         memory_available: intervals.iter().map(|one| one.machine.memory_available).min().unwrap_or(0),
         swap: intervals.iter().map(|one| one.machine.swap).max().unwrap_or(0),
-        disk: disk.min().unwrap_or_default(),
+        disk: disk.filter(|(_, size)| *size > 0).min().unwrap_or_default(),
     }
 }
 
@@ -296,6 +307,21 @@ mod tests {
             (user.window.samples, user.window.length(), user.window.coverage()),
             (80, Duration::from_secs(1_200), 100)
         );
+    }
+
+    #[test]
+    fn a_service_that_came_late_is_not_averaged_over_the_time_before() {
+        let mut minutes: Vec<Interval> =
+            (0..100).map(|number| minute(number, 30_000_000, 9_000_000)).collect();
+        minutes.iter_mut().take(90).for_each(|one| one.containers.clear());
+        // Two containers do not make it seen for longer.
+        for one in minutes.iter_mut().skip(90) {
+            let usage = one.containers["shop/user/1"].clone();
+            one.containers.insert("shop/user/2".to_owned(), usage);
+        }
+        let user = &Profile::new(&minutes, service).services["user"];
+        assert_eq!((user.average, user.replicas, user.window.length()), (1_000, 2, Duration::from_secs(600)));
+        assert_eq!((user.window.coverage(), user.window.samples), (100, 40));
     }
 
     #[test]

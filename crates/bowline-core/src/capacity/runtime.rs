@@ -24,8 +24,8 @@ pub struct Jvm {
     /// `-Xms`.
     pub initial: Option<u64>,
     /// The environment variable by which its heap can be set, whatever else is said, without touching other options: what
-    /// else a variable holds is nobody's business.
-    pub variable: &'static str,
+    /// else a variable holds is nobody's business. None where each of them holds something.
+    pub variable: Option<&'static str>,
     /// `-XX:MaxRAMPercentage`, in tenths of a percent; without it and `-Xmx` it is a quarter.
     pub share: Option<u64>,
     /// `-XX:MaxMetaspaceSize`.
@@ -53,6 +53,9 @@ pub enum Program {
     #[default]
     Other,
 }
+
+/// The smallest heap that HotSpot takes for a machine that is not small itself: 96 MiB, by 1.3 on 64 bits, in whole pages.
+const SMALL: u64 = 126 << 20;
 
 impl Runtime {
     /// Reads a command line and an environment. Of options that are given twice the last counts, in the order in which the
@@ -94,25 +97,28 @@ impl Runtime {
 }
 
 impl Jvm {
-    /// How large its heap may get where it sees so much memory: its container's limit, or the machine's.
+    /// How large its heap may get where it sees so much memory: its container's limit, or the machine's. HotSpot takes a
+    /// share of it (`MaxRAMPercentage`, a quarter), half of it where that is less than 126 MiB, and never less than these
+    /// (JDK 17, `Arguments::set_heap_size`).
     pub fn heap_limit(&self, memory: u64) -> u64 {
         let share = u128::from(memory) * u128::from(self.share.unwrap_or(250)) / 1000;
-        self.heap.unwrap_or(u64::try_from(share).unwrap_or(u64::MAX))
+        let share = u64::try_from(share).unwrap_or(u64::MAX);
+        let by_memory = if memory / 2 < SMALL { memory / 2 } else { share.max(SMALL) };
+        self.heap.unwrap_or(by_memory)
     }
 
-    fn free_variable(&self, environment: &BTreeMap<String, String>) -> &'static str {
+    fn free_variable(&self, environment: &BTreeMap<String, String>) -> Option<&'static str> {
         let is_heap = |option: &str| option.starts_with("-Xmx") || option.starts_with("-Xms");
         let is_free = |variable: &&str| {
             environment.get(*variable).is_none_or(|value| value.split_whitespace().all(is_heap))
         };
-        match self.program {
-            Program::Kafka => "KAFKA_HEAP_OPTS",
+        let candidates: &[&'static str] = match self.program {
+            Program::Kafka => &["KAFKA_HEAP_OPTS"],
             // Only the last that is read goes before what the command line says.
-            _ if self.heap.is_some() => "_JAVA_OPTIONS",
-            _ => {
-                ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"].into_iter().find(is_free).unwrap_or("_JAVA_OPTIONS")
-            }
-        }
+            _ if self.heap.is_some() || self.initial.is_some() => &["_JAVA_OPTIONS"],
+            _ => &["JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"],
+        };
+        candidates.iter().copied().find(is_free)
     }
 
     fn hear(&mut self, option: &str) {
@@ -200,7 +206,11 @@ mod tests {
             (jvm.tomcat, jvm.pool, jvm.stack, jvm.share),
             (Some(30), Some(5), Some(256 << 10), Some(625))
         );
-        assert_eq!((jvm.heap_limit(1000), Jvm::default().heap_limit(1 << 30)), (625, 256 << 20));
+        assert_eq!((jvm.heap_limit(1000), Jvm::default().heap_limit(1 << 30)), (500, 256 << 20));
+        // Half of little, a flat 126 MiB for a while, then a quarter.
+        let sizes =
+            [128_u64, 256, 400, 504, 512, 1024].map(|size| Jvm::default().heap_limit(size << 20) >> 20);
+        assert_eq!(sizes, [64, 126, 126, 126, 128, 256]);
         let Runtime::Jvm(broker) = read("java -Xmx1G -Xms1G -cp x kafka.Kafka server.properties", &[]) else {
             panic!()
         };
@@ -215,11 +225,13 @@ mod tests {
         };
         let other = ("JAVA_TOOL_OPTIONS", "-javaagent:a.jar");
         for (command, environment, expected) in [
-            ("java -jar a.jar", &[][..], "JAVA_TOOL_OPTIONS"),
-            ("java -jar a.jar", &[other], "JDK_JAVA_OPTIONS"),
-            ("java -jar a.jar", &[other, ("JDK_JAVA_OPTIONS", "-Dx=y")], "_JAVA_OPTIONS"),
-            ("java -Xmx1g -jar a.jar", &[], "_JAVA_OPTIONS"),
-            ("java -Xmx1G -cp x kafka.Kafka", &[], "KAFKA_HEAP_OPTS"),
+            ("java -jar a.jar", &[][..], Some("JAVA_TOOL_OPTIONS")),
+            ("java -jar a.jar", &[other], Some("_JAVA_OPTIONS")),
+            ("java -jar a.jar", &[other, ("_JAVA_OPTIONS", "-Dx=y")], None),
+            ("java -Xmx1g -jar a.jar", &[], Some("_JAVA_OPTIONS")),
+            ("java -Xms1g -jar a.jar", &[], Some("_JAVA_OPTIONS")),
+            ("java -jar a.jar", &[("_JAVA_OPTIONS", "-Xmx66m -javaagent:a.jar")], None),
+            ("java -Xmx1G -cp x kafka.Kafka", &[], Some("KAFKA_HEAP_OPTS")),
         ] {
             assert_eq!(variable(command, environment), expected, "{command} {environment:?}");
         }

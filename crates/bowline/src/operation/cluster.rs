@@ -24,6 +24,7 @@ pub mod site;
 mod standing;
 pub mod status;
 mod survey;
+pub mod usage;
 
 pub use delivery::Delivery;
 pub use deploy::{Deployment, Options};

@@ -8,6 +8,7 @@ use bowline_core::capacity::recommendation::Opinion;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::printable;
 use super::table::{bytes, render, render_within, span};
 use crate::error::{Failure, Outcome};
 
@@ -58,15 +59,10 @@ pub fn page(picture: &Picture) -> Outcome<String> {
 /// The picture for a terminal of so many columns.
 pub fn show(picture: &Picture, columns: Option<usize>) -> String {
     let window = picture.window;
+    let title = printable(&picture.title);
     let mut text = match window.samples {
-        0 => format!("{}: nothing was measured yet", picture.title),
-        samples => format!(
-            "{}: {} to {}, {} samples",
-            picture.title,
-            moment(window.from),
-            moment(window.to),
-            samples
-        ),
+        0 => format!("{title}: nothing was measured yet"),
+        samples => format!("{title}: {} to {}, {} samples", moment(window.from), moment(window.to), samples),
     };
     for (name, value) in &picture.tiles {
         text.push_str(&format!("\n  {value:>7} {name}"));

@@ -6,6 +6,7 @@ use bowline_core::capacity::picture::hours;
 use bowline_core::capacity::placement::{Fate, Proof, Refusal, Verdict};
 use serde_json::{Value, json};
 
+use super::printable;
 use super::table::{bytes, render_within};
 use crate::operation::capacity::machine::Machines;
 
@@ -34,7 +35,7 @@ pub fn render(forecast: &Forecast, machines: &Machines, columns: Option<usize>) 
     let header = ["MACHINE", "KEPT", "USED", "FOR GOOD", "CPUS", "MEMORY", "OF", "CREDITS", "SERVICES"];
     text.push_str(&render_within(&header, &rows, columns));
     for line in waiting(forecast).into_iter().chain(lost(forecast)).chain(updates(forecast)) {
-        text.push_str(&format!("\n  {line}"));
+        text.push_str(&format!("\n  {}", printable(&line)));
     }
     text
 }
@@ -56,7 +57,12 @@ pub fn render_alternatives(forecasts: &[Forecast], machines: &Machines, columns:
 
 fn cost(forecast: &Forecast, machines: &Machines) -> String {
     let monthly = forecast.monthly();
-    monthly.map_or_else(|| "price unknown".into(), |monthly| format!("{} a month", machines.money(monthly)))
+    let charged = forecast.nodes.iter().any(|node| node.outlook.charged);
+    match (monthly, forecast.fleet.monthly()) {
+        (Some(monthly), _) => format!("{} a month", machines.money(monthly)),
+        (None, Some(monthly)) if charged => format!("{} a month, and credits", machines.money(monthly)),
+        _ => "price unknown".into(),
+    }
 }
 
 /// In a line: whether it fits, lasts, and survives.
@@ -76,7 +82,13 @@ fn verdict(forecast: &Forecast) -> String {
         });
     }
     if forecast.fleet.count() > 1 {
-        parts.push(if forecast.survives() { "one may be lost" } else { "none may be lost" }.into());
+        let first = forecast.nodes.first().map(|node| node.name.as_str()).unwrap_or_default();
+        parts.push(match (forecast.losses.is_empty(), forecast.survives(), forecast.has_control_plane()) {
+            (true, ..) => "each machine for itself".to_owned(),
+            (_, false, _) => "none may be lost".to_owned(),
+            (_, true, false) => "one may be lost".to_owned(),
+            (_, true, true) => format!("one may be lost, but not {first}, which has the control plane"),
+        });
     }
     parts.join("; ")
 }

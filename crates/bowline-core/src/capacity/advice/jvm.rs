@@ -15,8 +15,6 @@ const DIRECT: u64 = 16 * MEBI;
 const STACK: u64 = MEBI;
 /// Threads of a virtual machine that nobody counted: its own, and those of a small service.
 const THREADS: u64 = 50;
-/// Tomcat's default (`server.tomcat.threads.max`), and the least that is advised.
-const TOMCAT: (u32, u32) = (200, 20);
 /// The heap should be so many times what is alive in it, or clearing away takes more time than working.
 const ROOM: u64 = 2;
 
@@ -30,7 +28,10 @@ pub(super) fn lines(jvm: &Jvm, service: &ServiceProfile, facts: &Facts, profile:
         stacks: threads.saturating_mul(jvm.stack.unwrap_or(STACK)),
         direct: jvm.direct.map_or(DIRECT, |direct| direct.min(DIRECT)),
     };
-    let (heap, reason) = heap(service, facts, heap_now, &beside);
+    let (wanted, reason) = heap(service, facts, heap_now, &beside);
+    // What cannot be told, or is about what it may be already, stays what it is: memory is reckoned with that.
+    let near = wanted.abs_diff(heap_now).saturating_mul(10) <= heap_now;
+    let heap = if jvm.variable.is_none() || near { heap_now } else { wanted };
     let parts = heap.saturating_add(beside.sum());
     // An eighth beside them: the collector, symbols, what the allocator keeps.
     let needed = whole_mebi(parts.saturating_add(parts / 8))
@@ -43,10 +44,15 @@ pub(super) fn lines(jvm: &Jvm, service: &ServiceProfile, facts: &Facts, profile:
         bytes(beside.stacks),
         bytes(beside.direct),
     );
-    let mut lines: Vec<Line> = memory_line(service, facts, needed, why).into_iter().collect();
-    lines.extend(heap_line(jvm, heap, heap_now));
-    lines.extend(tomcat_line(jvm, facts));
-    lines
+    let memory = memory_line(service, facts, needed, why);
+    // A heap that is a share of the limit changes with it, and must not.
+    let pinned = jvm.heap.is_none() && memory.is_some();
+    let line = (pinned || heap != heap_now).then(|| heap_line(jvm, heap, heap_now)).flatten();
+    match (memory, line) {
+        // Without the one the other would do harm.
+        (Some(_), None) if pinned => Vec::new(),
+        (memory, line) => memory.into_iter().chain(line).collect(),
+    }
 }
 
 /// What a virtual machine takes beside its heap, in bytes.
@@ -78,41 +84,26 @@ fn heap(service: &ServiceProfile, facts: &Facts, now: u64, beside: &Beside) -> (
     (advised, format!("it can have held {} at most", bytes(held)))
 }
 
-/// The heap is set in bytes where the machine's memory, rather than its own limit, would decide.
+/// How large the heap may get, said in the variable in which nothing else is touched; none where there is no such.
 fn heap_line(jvm: &Jvm, heap: u64, now: u64) -> Option<Line> {
-    let said = jvm.heap.is_some() || jvm.share.is_some();
-    if said && now.abs_diff(heap).saturating_mul(10) <= now {
-        return None;
-    }
+    let variable = jvm.variable?;
     let mut value = format!("-Xmx{}m", heap / MEBI);
     // Without this a heap that is to begin larger would not start at all.
     if jvm.program == Program::Kafka || jvm.initial.is_some_and(|initial| initial > heap) {
         value += &format!(" -Xms{}m", heap / MEBI);
     }
-    let why = if said {
-        format!("its heap may get {} now", bytes(now))
-    } else {
-        format!("nothing says how large its heap may get: that is {}, a quarter of what it sees", bytes(now))
+    let why = match (heap == now, jvm.heap) {
+        (true, _) => {
+            "as large as it may get now: it is a share of what it sees, which would change".to_owned()
+        }
+        (false, Some(_)) => format!("its heap may get {} now", bytes(now)),
+        (false, None) => format!("its heap may get {} now, by what it sees of memory", bytes(now)),
     };
     Some(Line {
-        setting: Setting::Variable(jvm.variable.to_owned()),
+        setting: Setting::Variable(variable.to_owned()),
         now: None,
         advised: Amount::Text(value),
         why,
         frees: now.checked_sub(heap).filter(|freed| *freed > 0),
-    })
-}
-
-/// Fewer threads where there were never so many.
-fn tomcat_line(jvm: &Jvm, facts: &Facts) -> Option<Line> {
-    let seen = facts.threads.filter(|_| jvm.program == Program::Spring || jvm.tomcat.is_some())?;
-    let now = jvm.tomcat.unwrap_or(TOMCAT.0);
-    let advised = seen.next_multiple_of(10).max(TOMCAT.1);
-    (advised.saturating_mul(2) <= now).then(|| Line {
-        setting: Setting::Variable("SERVER_TOMCAT_THREADS_MAX".to_owned()),
-        now: Some(Amount::Text(now.to_string())),
-        advised: Amount::Text(advised.to_string()),
-        why: format!("it never had more than {seen} threads in all"),
-        frees: Some(u64::from(now - advised).saturating_mul(jvm.stack.unwrap_or(STACK))),
     })
 }

@@ -129,8 +129,6 @@ fn a_virtual_machine_s_heap_is_not_what_it_held() {
     let variable = Setting::Variable("JAVA_TOOL_OPTIONS".to_owned());
     assert_eq!(advised(&advice, &variable), Some(Amount::Text("-Xmx252m".to_owned())));
     assert_eq!(advised(&advice, &Setting::Memory), Some(Amount::Bytes(507 << 20)));
-    let tomcat = Setting::Variable("SERVER_TOMCAT_THREADS_MAX".to_owned());
-    assert_eq!(advised(&advice, &tomcat), Some(Amount::Text("40".to_owned())));
 
     // Who could ask it what is alive knows better.
     known.live = Some(60 << 20);
@@ -154,10 +152,14 @@ fn of_several_brokers_on_one_machine_one_is_enough() {
     let broker = || facts("java -Xmx1G -Xms1G -cp x kafka.Kafka server.properties");
     let names = ["kafka1", "kafka2", "kafka3"];
     let all = names.map(|name| (name, Course { memory: 600 << 20, ..Course::default() }));
-    let facts = names.map(|name| (name.to_owned(), broker())).into_iter().collect();
+    let facts: BTreeMap<String, Facts> = names.map(|name| (name.to_owned(), broker())).into();
     let all = advise(&profile(&all), &facts);
     let enabled: Vec<_> = all.iter().map(|advice| advised(advice, &Setting::Enabled)).collect();
     assert_eq!(enabled, [None, Some(Amount::Flag(false)), Some(Amount::Flag(false))]);
+    // Nobody switches a broker off on the word of an hour.
+    let hour = names.map(|name| (name, Course { minutes: 60, ..Course::default() }));
+    let hour = advise(&profile(&hour), &facts);
+    assert!(hour.iter().all(|advice| advised(advice, &Setting::Enabled).is_none()), "{hour:?}");
     let heap = advised(&all[0], &Setting::Variable("KAFKA_HEAP_OPTS".to_owned()));
     assert!(matches!(&heap, Some(Amount::Text(text)) if text.contains("-Xms")), "{heap:?}");
 }
@@ -166,4 +168,32 @@ fn of_several_brokers_on_one_machine_one_is_enough() {
 fn what_nothing_is_known_of_gets_no_advice() {
     assert_eq!(advise(&profile(&[("user", Course::default())]), &BTreeMap::new()), []);
     assert_eq!(advise(&Profile::default(), &BTreeMap::from([("user".to_owned(), facts("a"))])), []);
+}
+
+#[test]
+fn a_heap_that_is_a_share_of_the_limit_does_not_shrink_with_it() {
+    let mut known = facts("java -XX:MaxRAMPercentage=50 -jar user.jar");
+    known.given.memory_limit = Some(2 << 30);
+    let course = Course { memory: 1000 << 20, limit: 2 << 30, ..Course::default() };
+    let advice = advice(course.clone(), known.clone());
+    let heap = advised(&advice, &Setting::Variable("JAVA_TOOL_OPTIONS".to_owned()));
+    assert_eq!(heap, Some(Amount::Text("-Xmx1024m".to_owned())));
+    assert!(matches!(advised(&advice, &Setting::Memory), Some(Amount::Bytes(size)) if size < 2 << 30));
+    // Where its heap cannot be set, its limit stays.
+    let taken = BTreeMap::from([("JAVA_TOOL_OPTIONS", "-Da=b"), ("_JAVA_OPTIONS", "-Dc=d")]);
+    let taken = taken.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let command = ["java", "-XX:MaxRAMPercentage=50", "-jar", "user.jar"].map(str::to_owned);
+    known.runtime = Runtime::read(&command, &taken);
+    let advice =
+        advise(&profile(&[("user", course)]), &BTreeMap::from([("user".to_owned(), known)])).remove(0);
+    assert_eq!(advised(&advice, &Setting::Memory), None);
+}
+
+#[test]
+fn a_small_machine_s_heap_is_not_halved() {
+    // 256 MiB: HotSpot takes 126 of them for its heap.
+    let course = Course { memory: 230 << 20, limit: 256 << 20, ..Course::default() };
+    let advice = advice(course, facts("java -jar user.jar"));
+    let heap = advised(&advice, &Setting::Variable("JAVA_TOOL_OPTIONS".to_owned()));
+    assert!(heap.is_none() || heap == Some(Amount::Text("-Xmx126m".to_owned())), "{heap:?}");
 }

@@ -56,12 +56,8 @@ pub fn doubts(machine: &MachineProfile, service: &ServiceProfile) -> Vec<Doubt> 
         "make room: stop what is not needed, or take a machine with more memory",
     );
     doubt(
-        machine.swap > 0 && machine.memory_available < machine.memory / 20,
-        format!(
-            "the machine used {} of swap and had {} left",
-            bytes(machine.swap),
-            bytes(machine.memory_available)
-        ),
+        machine.swap > machine.memory / 100,
+        format!("the machine had {} in swap, which nobody's memory shows", bytes(machine.swap)),
         "make room: stop what is not needed, or take a machine with more memory",
     );
     doubt(

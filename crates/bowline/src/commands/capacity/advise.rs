@@ -47,12 +47,14 @@ pub(super) async fn run(context: &Context, args: AdviseArgs) -> Outcome<()> {
             .hint("a first row is there after a minute"));
     }
     let all = advise(&profile, &known);
+    let others = opinions(&measured.rows, clock::now().as_millisecond(), service_of(&host.project));
     if context.ui.json {
-        context
-            .ui
-            .data(&json!({ "target": host.target, "advice": all.iter().map(encode).collect::<Vec<_>>() }));
+        let advice: Vec<Value> =
+            all.iter().map(|advice| encode(advice, others.get(&advice.service))).collect();
+        context.ui.data(&json!({ "target": host.target, "advice": advice }));
     } else {
         context.ui.print(&show_advice(&all, width::of_stdout()));
+        context.ui.print(&format!("\nby the rules of others:\n{}", show_opinions(&others)));
     }
     if args.write {
         let text = configuration::write(&config, &host.target, &all)?;

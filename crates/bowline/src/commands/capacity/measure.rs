@@ -50,6 +50,11 @@ pub(super) async fn start(context: &Context, args: StartArgs) -> Outcome<()> {
     let config = Config::load(&context.directory)?;
     let target = connect(&config, args.target.as_deref()).await?;
     let host = host(&target)?;
+    if let Some(address) = args.prometheus.filter(|address| !address.ip().is_loopback()) {
+        context.ui.warn(format!(
+            "whoever reaches {address} can read what is measured: nobody is asked for a password"
+        ));
+    }
     let begun = sampler::start(host, Manner { every: args.every, prometheus: args.prometheus }).await?;
     if context.ui.json {
         context.ui.data(&json!({ "target": host.target, "begun": begun }));

@@ -16,6 +16,7 @@ use crate::operation::capacity::measurement::{Asked, of_host, service_of};
 use crate::operation::capacity::need::{Needs, find};
 use crate::operation::host::{Host, compose_target};
 use crate::ui::forecast::{encode, render, render_alternatives};
+use crate::ui::printable;
 use crate::ui::width;
 
 /// What `capacity plan` takes.
@@ -93,13 +94,27 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Outcome<()> {
                 "measure them (bowline capacity start {name}), or declare limits in the compose file"
             )));
     }
-    let ground = args.ground.map_or(found.ground, Ground::from);
-    let needs: Vec<Need> = found.needs.into_iter().map(|need| need.grow(args.grow, ground)).collect();
+    let ground = |fleet: Option<&Fleet>| match (args.ground, found.ground) {
+        (Some(ground), _) => Ground::from(ground),
+        // A compose project runs on one host: on several machines it has to be a cluster.
+        (None, Ground::Hosts) if fleet.is_some_and(|fleet| fleet.count() > 1) => Ground::Shared,
+        (None, ground) => ground,
+    };
+    let needs = |ground| -> Vec<Need> {
+        found.needs.iter().cloned().map(|need| need.grow(args.grow, ground)).collect()
+    };
     let own = target.machines().filter(|_| named.is_empty());
     let mut fleets = named;
     fleets.extend(own.map(|text| parse(text, &machines)).transpose()?);
-    let forecasts: Vec<Forecast> = fleets.iter().map(|fleet| Forecast::new(fleet, ground, &needs)).collect();
-    let others = if args.nodes.is_empty() { alternatives(&machines, ground, &needs) } else { Vec::new() };
+    let forecast = |fleet: &Fleet| {
+        let ground = ground(Some(fleet));
+        Forecast::new(fleet, ground, &needs(ground))
+    };
+    let forecasts: Vec<Forecast> = fleets.iter().map(forecast).collect();
+    let others = match args.nodes.is_empty() {
+        true => alternatives(&machines, ground(None), &needs(ground(None))),
+        false => Vec::new(),
+    };
     let best = cheapest(&forecasts);
     if context.ui.json {
         for (place, forecast) in forecasts.iter().chain(&others).enumerate() {
@@ -163,7 +178,7 @@ async fn profile(
         Ok(profile) => Ok(Some(profile)),
         Err(failure) if asked_for => Err(failure),
         Err(failure) => {
-            context.ui.warn(format!("by what is declared alone: {failure}"));
+            context.ui.warn(printable(&format!("by what is declared alone: {failure}")));
             Ok(None)
         }
     }
@@ -186,13 +201,16 @@ fn warn(context: &Context, found: &Needs, profile: Option<&Profile>) {
                 .warn("the hypervisor kept processor time back: what is needed is more than was measured");
         }
     }
-    if !found.declared.is_empty() {
-        let names = found.declared.join(", ");
-        context.ui.warn(format!("by what is declared, as nobody measured them: {names}"));
-    }
-    if !found.unknown.is_empty() {
-        let names = found.unknown.join(", ");
-        context.ui.warn(format!("not reckoned with, as nothing is declared or measured: {names}"));
+    let told = |names: &[String], text: &str| {
+        if !names.is_empty() {
+            context.ui.warn(printable(&format!("{text}: {}", names.join(", "))));
+        }
+    };
+    told(&found.declared, "by what is declared, as nobody measured them");
+    told(&found.doubtful, "what was measured may be less than what these need (`capacity advise` says why)");
+    match found.ground {
+        Ground::Hosts => told(&found.unknown, "not reckoned with, as nothing is declared or measured"),
+        _ => told(&found.unknown, "these ask for nothing, so that they are placed anywhere, room or not"),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bowline_core::capacity::picture::{Picture, paint};
 use bowline_core::capacity::rollup::Step;
+use bowline_core::quantity::parse_duration;
 use clap::Args;
 
 use super::{connect, host, parse_back};
@@ -14,6 +15,7 @@ use crate::config::Config;
 use crate::error::{Attempt, Outcome};
 use crate::operation::capacity::machine::Machines;
 use crate::operation::capacity::measurement::{Asked, deployments, of_host, service_of};
+use crate::operation::cluster::{Site, usage};
 use crate::operation::history;
 use crate::operation::target::Connected;
 use crate::ui::{capacity, width};
@@ -26,6 +28,9 @@ pub(super) struct ShowArgs {
     /// How far back: 90m, 24h, 7d, 2w
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_back)]
     since: i64,
+    /// How long a cluster is looked at, whose nodes remember nothing: 30s, 5m
+    #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = parse_span)]
+    time: Duration,
     /// Go on looking, every few seconds
     #[arg(short, long, conflicts_with_all = ["html", "compare"])]
     watch: bool,
@@ -35,6 +40,11 @@ pub(super) struct ShowArgs {
     /// What a release changed: the time of one beside that of another
     #[arg(long, num_args = 2, value_names = ["RELEASE", "RELEASE"])]
     compare: Option<Vec<String>>,
+}
+
+fn parse_span(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text).map_err(|error| error.to_string())?;
+    if (20..=86_400).contains(&time.as_secs()) { Ok(time) } else { Err("from 20s to 24h".to_owned()) }
 }
 
 /// Points of a chart: more than pixels that a column of it has would not be seen.
@@ -54,7 +64,10 @@ pub(super) async fn run(context: &Context, args: ShowArgs) -> Outcome<()> {
     }
     let machines = Machines::read(&config)?;
     loop {
-        let picture = look(&config, &machines, &target, args.since).await?;
+        let picture = match &target {
+            Connected::Host(_) => look(&config, &machines, &target, args.since).await?,
+            Connected::Cluster(site) => look_at_cluster(context, site, &target, args.time).await?,
+        };
         if let Some(path) = &args.html {
             std::fs::write(path, capacity::page(&picture)?)
                 .attempt(|| format!("writing {}", path.display()))?;
@@ -94,4 +107,24 @@ async fn look(config: &Config, machines: &Machines, target: &Connected, back: i6
     };
     let service = service_of(&host.project);
     Ok(paint(&title, &measured.rows, machine, deployments(&history), POINTS, service))
+}
+
+async fn look_at_cluster(
+    context: &Context,
+    site: &Site,
+    target: &Connected,
+    time: Duration,
+) -> Outcome<Picture> {
+    context.ui.say(format!("looking at {} for {} s", site.target.name, time.as_secs()));
+    let spinner = context.ui.spinner("measuring");
+    let told = |over: Duration| spinner.set_message(format!("{} of {} s", over.as_secs(), time.as_secs()));
+    let watched = tokio::try_join!(usage::watch(site, time, told), history::observe(target));
+    spinner.finish_and_clear();
+    let (usage, history) = watched?;
+    for note in &usage.notes {
+        context.ui.warn(crate::ui::printable(note));
+    }
+    let workload = |container: &str| usage.workload_of(&site.namespace, container);
+    let title = format!("{}, all nodes together", site.target.name);
+    Ok(paint(&title, &usage.intervals, None, deployments(&history), POINTS, workload))
 }

@@ -7,7 +7,7 @@ use crate::config::{Config, FILE};
 use crate::error::{Failure, Outcome};
 
 /// The text of bowline.toml with the advice in it, under `[targets.TARGET.services.SERVICE]`. Comments and order stay.
-/// What a Docker host cannot be told, processor time that is kept, is left out.
+/// What a Docker host cannot be told, processor time that is kept, is left out, and so is what is for people to do.
 ///
 /// # Errors
 /// When the file cannot be edited: it says why.
@@ -15,7 +15,8 @@ pub fn write(config: &Config, target: &str, advice: &[Advice]) -> Outcome<String
     let failure = || Failure::invalid(format!("writing advice into {FILE}"));
     let mut document: DocumentMut = config.text.parse().map_err(|error| failure().because(&error))?;
     for advice in advice {
-        for line in advice.lines.iter().filter(|line| line.setting != Setting::CpuRequest) {
+        let written = |line: &&Line| matches!(line.setting, Setting::Memory | Setting::Variable(_));
+        for line in advice.lines.iter().filter(written) {
             let table = table(document.as_table_mut(), &["targets", target, "services", &advice.service])
                 .ok_or_else(|| {
                     let name = format!("[targets.{target}.services.{}]", advice.service);
@@ -51,19 +52,17 @@ fn set(table: &mut dyn toml_edit::TableLike, line: &Line) {
     let written: Value = match &line.advised {
         Amount::Bytes(bytes) => format!("{}M", bytes >> 20).into(),
         Amount::Text(text) => text.as_str().into(),
-        Amount::Flag(flag) => (*flag).into(),
-        Amount::Cores(_) => return,
+        Amount::Cores(_) | Amount::Flag(_) => return,
     };
     match &line.setting {
         Setting::Memory => put(table, "memory", written),
-        Setting::Enabled => put(table, "enabled", written),
         Setting::Variable(name) => {
             let env = table.entry("env").or_insert_with(|| value(toml_edit::InlineTable::new()));
             if let Some(env) = env.as_table_like_mut() {
                 put(env, name, written);
             }
         }
-        Setting::CpuRequest => {}
+        Setting::CpuRequest | Setting::Enabled => {}
     }
 }
 
@@ -123,7 +122,7 @@ mod tests {
         assert_eq!(
             text,
             format!(
-                "{BASE}\n[targets.box.services.user]\nmemory = \"507M\"\nenv = {{ JAVA_TOOL_OPTIONS = \"-Xmx252m\" }}\n\n[targets.box.services.kafka2]\nenabled = false\n"
+                "{BASE}\n[targets.box.services.user]\nmemory = \"507M\"\nenv = {{ JAVA_TOOL_OPTIONS = \"-Xmx252m\" }}\n"
             )
         );
         // The same advice again changes nothing, another one only its value.

@@ -117,16 +117,23 @@ async fn load(client: &Client, url: &Url, rate: f64, slope: &Slope) -> Step {
         });
     }
     drop(sender);
-    let (mut latencies, mut within, mut busy) = (Vec::new(), 0_usize, 0.0);
+    let (mut latencies, mut ends, mut busy) = (Vec::new(), Vec::new(), 0.0);
     while let Some((latency, at, good)) = receiver.recv().await {
         busy += latency.as_secs_f64();
         if good {
             latencies.push(latency.as_secs_f64() * 1000.0);
-            // What is answered when the step is over for long does not show what can be answered in a second.
-            within += usize::from(at <= end + Duration::from_millis(250));
+            ends.push(at);
         }
     }
     latencies.sort_unstable_by(f64::total_cmp);
+    // What is answered long after the step does not show what can be answered in a second; what only takes its usual time
+    // does.
+    let usual = Duration::from_secs_f64(
+        percentile(&latencies, 50).unwrap_or(0.0).min(slope.patience.as_secs_f64() * 1000.0) / 1000.0,
+    );
+    let first = latencies.first().copied().unwrap_or(0.0) / 1000.0;
+    let late = end + usual.min(Duration::from_secs_f64(first * 2.0)) + Duration::from_millis(250);
+    let within = ends.iter().filter(|at| **at <= late).count();
     let seconds = slope.step.as_secs_f64();
     let answered = within as f64 / seconds;
     let done = (sent - refused) as f64;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bowline_core::capacity::advice::doubts;
 use bowline_core::capacity::forecast::{Ground, Need};
 use bowline_core::capacity::outlook::Load;
 use bowline_core::capacity::profile::{Profile, ServiceProfile};
@@ -23,8 +24,11 @@ pub struct Needs {
     pub ground: Ground,
     /// Services of which the declaration alone is known.
     pub declared: Vec<String>,
-    /// Services that declare nothing, and that nobody measured: they are not in the plan.
+    /// Services that declare nothing, and that nobody measured: on a host they are not in the plan, and in a cluster they ask
+    /// for nothing.
     pub unknown: Vec<String>,
+    /// Services whose measurements do not show what they need: of what was measured and what is declared the greater counts.
+    pub doubtful: Vec<String>,
 }
 
 /// A service of a compose file, as far as it matters here.
@@ -48,12 +52,22 @@ pub async fn find(config: &Config, target: &Target, profile: Option<&Profile>) -
 
 async fn of_compose(config: &Config, target: &ComposeTarget, profile: Option<&Profile>) -> Outcome<Needs> {
     let interpreted = checkout::interpret(config, target, true).await?;
-    let mut found =
-        Needs { needs: Vec::new(), ground: Ground::Hosts, declared: Vec::new(), unknown: Vec::new() };
+    let mut found = Needs {
+        needs: Vec::new(),
+        ground: Ground::Hosts,
+        declared: Vec::new(),
+        unknown: Vec::new(),
+        doubtful: Vec::new(),
+    };
     for service in declared(&interpreted.config) {
         let measured = profile.and_then(|profile| profile.services.get(&service.name));
-        if let Some(measured) = measured {
-            found.needs.push(Need::of_container(&service.name, service.replicas, load(measured)));
+        if let (Some(measured), Some(profile)) = (measured, profile) {
+            let mut load = load(measured, service.replicas);
+            if !doubts(&profile.machine, measured).is_empty() {
+                load.memory = load.memory.max(service.memory.unwrap_or(0));
+                found.doubtful.push(service.name.clone());
+            }
+            found.needs.push(Need::of_container(&service.name, service.replicas, load));
         } else if let Some(memory) = service.memory {
             let load = Load { cpu_kept: service.cpu.unwrap_or(0), cpu_used: None, memory };
             found.needs.push(Need::of_container(&service.name, service.replicas, load));
@@ -65,10 +79,10 @@ async fn of_compose(config: &Config, target: &ComposeTarget, profile: Option<&Pr
     Ok(found)
 }
 
-/// What one container needs by what was measured, with the margin of advice.
-fn load(measured: &ServiceProfile) -> Load {
+/// What one of so many containers needs by what was measured, with the margin of advice: they share what all did.
+fn load(measured: &ServiceProfile, replicas: u64) -> Load {
     let margin = |amount: u64| amount.saturating_mul(115).div_ceil(100);
-    let each = measured.average.checked_div(u64::from(measured.replicas)).unwrap_or(measured.average);
+    let each = measured.average.div_ceil(replicas.max(1));
     Load {
         cpu_kept: margin(measured.steady.percentile(95).unwrap_or(each)).max(10),
         cpu_used: Some(each),
@@ -125,14 +139,27 @@ async fn of_manifests(
             .since("some cannot be read")
             .detail(reading.problems.iter().map(ToString::to_string)));
     }
-    let mut found =
-        Needs { needs: Vec::new(), ground: Ground::Shared, declared: Vec::new(), unknown: Vec::new() };
+    let mut found = Needs {
+        needs: Vec::new(),
+        ground: Ground::Shared,
+        declared: Vec::new(),
+        unknown: Vec::new(),
+        doubtful: Vec::new(),
+    };
     for manifest in &reading.manifests {
         let Some(mut need) = Need::of_manifest(manifest) else { continue };
-        match profile.and_then(|profile| profile.services.get(&need.name)) {
-            Some(measured) => need.load.cpu_used = load(measured).cpu_used,
-            None if need.load.memory == 0 && need.load.cpu_kept == 0 => found.unknown.push(need.name.clone()),
-            None => found.declared.push(need.name.clone()),
+        let asks_nothing = need.load.memory == 0 && need.load.cpu_kept == 0;
+        let measured = profile.and_then(|profile| profile.services.get(&need.name));
+        if let Some(measured) = measured {
+            let load = load(measured, need.replicas);
+            need.load.cpu_used = load.cpu_used;
+            // The scheduler goes by what is asked for; the machine has to have what is needed.
+            need.load.memory = need.load.memory.max(load.memory);
+        }
+        match (asks_nothing, measured) {
+            (true, _) => found.unknown.push(need.name.clone()),
+            (false, None) => found.declared.push(need.name.clone()),
+            (false, Some(_)) => {}
         }
         // Pods that ask for nothing have a place as well; that they need nothing is not believed, but said.
         found.needs.push(need);

@@ -81,13 +81,13 @@ pub async fn propose(site: &Site, mut prepared: Prepared, wish: &Wish) -> Outcom
     let differs = verdicts.iter().any(|verdict| *verdict != Verdict::Unchanged);
     let surroundings = async {
         match differs && !wish.blind {
-            true => survey::surroundings(site, &prepared.goal).await.map(Some),
-            false => Ok(None),
+            true => Some(survey::surroundings(site, &prepared.goal).await),
+            false => None,
         }
     };
     let (assessments, surroundings) =
-        tokio::try_join!(assess(site, &prepared, &seen.objects, &verdicts, &wish.renew), surroundings)?;
-    let Assessments { mut each, mut findings, mut forbidden } = assessments;
+        tokio::join!(assess(site, &prepared, &seen.objects, &verdicts, &wish.renew), surroundings);
+    let Assessments { mut each, mut findings, mut forbidden } = assessments?;
     let ids = prepared.goal.manifests.iter().map(|manifest| manifest.id.clone());
     let verdicts: BTreeMap<ObjectId, Verdict> = ids.zip(verdicts).collect();
     if !wish.blind {
@@ -111,7 +111,8 @@ pub async fn propose(site: &Site, mut prepared: Prepared, wish: &Wish) -> Outcom
             deeds: deeds.chain(awaited).chain(forbidden.iter().map(|(id, (deed, _))| (id, *deed))).collect(),
         };
         let surroundings = match surroundings {
-            Some(found) => found,
+            // Only now it matters whether they could be looked at.
+            Some(found) => found?,
             None => survey::surroundings(site, &goal).await?,
         };
         let (cluster, notes) = survey::around(site, around, surroundings).await;
