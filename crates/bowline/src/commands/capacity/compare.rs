@@ -24,6 +24,13 @@ pub(super) async fn run(context: &Context, target: &Connected, before: &str, aft
     let service = service_of(&host.project);
     let (first, second) = (Profile::new(&first.rows, &service), Profile::new(&second.rows, &service));
     let found = compare(&first, &second);
+    for (samples, release) in [(found.samples.0, before), (found.samples.1, after)] {
+        if samples == 0 {
+            return Err(Failure::failed(format!("comparing {before} with {after}"))
+                .since(format!("nothing was measured while {release} ran, as far as is remembered"))
+                .hint("minutes are kept for a fortnight, from when the host is measured"));
+        }
+    }
     if context.ui.json {
         context.ui.data(&found);
         return Ok(());
@@ -77,7 +84,9 @@ fn window(history: &[Entry], named: &str) -> Outcome<Asked> {
                 || version.split('-').next() == named.strip_prefix('v').or(Some(named))
         };
         if release.as_ref().is_some_and(named_so) {
-            return Ok(Asked { since: at.as_millisecond(), until, step: Step::Minute });
+            // The minute in which it came is of both.
+            let since = at.as_millisecond().saturating_add(60_000);
+            return Ok(Asked { since, until, step: Step::Minute });
         }
         until = Some(at.as_millisecond());
     }

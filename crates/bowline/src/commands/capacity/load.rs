@@ -28,7 +28,7 @@ pub(super) struct LoadArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_step)]
     step: Duration,
     /// Stop when more of a hundred fail
-    #[arg(long, value_name = "PERCENT", default_value_t = 1.0)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 1.0, value_parser = parse_percent)]
     errors: f64,
     /// On how many machines it runs: what is reached is told for each
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -43,6 +43,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 fn parse_rate(text: &str) -> Result<f64, String> {
     let rate = text.parse::<f64>().ok().filter(|rate| (0.1..=50_000.0).contains(rate));
     rate.ok_or_else(|| "a number from 0.1 to 50000".to_owned())
+}
+
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let percent = text.parse::<f64>().ok().filter(|percent| (0.0..=100.0).contains(percent));
+    percent.ok_or_else(|| "a number from 0 to 100".to_owned())
 }
 
 fn parse_step(text: &str) -> Result<Duration, String> {
@@ -124,7 +129,7 @@ pub(super) async fn run(context: &Context, args: LoadArgs) -> Outcome<()> {
 
 fn end_in_words(end: End) -> &'static str {
     match end {
-        End::Reached => "the highest rate that was asked for was reached: it carries more (--to)",
+        End::Reached => "the highest rate that was asked for was reached: more was not tried (--to)",
         End::Errors => "stopped, as too many requests failed",
         End::Saturated => "stopped, as fewer requests were answered than sent: it is saturated",
     }
