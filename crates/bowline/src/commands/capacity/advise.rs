@@ -59,7 +59,7 @@ pub(super) async fn run(context: &Context, args: AdviseArgs) -> Outcome<()> {
     if args.write {
         let text = configuration::write(&config, &host.target, &all)?;
         if text == config.text {
-            context.ui.done(format!("{FILE} has all of it already"));
+            context.ui.done(format!("there is nothing to write into {FILE}"));
             return Ok(());
         }
         config.replace(&text)?;
