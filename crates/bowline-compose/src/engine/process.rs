@@ -19,8 +19,6 @@ pub struct Program {
     pub memory: Option<u64>,
     /// Its processor limit in thousandths of a core; none where it has none.
     pub cpu: Option<u64>,
-    /// Its image, as it was asked for.
-    pub image: String,
 }
 
 impl Engine {
@@ -52,7 +50,6 @@ impl Engine {
             threads: threads(&rows),
             memory: positive(limits.memory),
             cpu: positive(limits.nano_cpus).map(|billionths| billionths / 1_000_000),
-            image: config.image.unwrap_or_default(),
         })
     }
 }

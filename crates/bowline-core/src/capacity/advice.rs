@@ -31,8 +31,6 @@ pub struct Facts {
     pub threads: Option<u32>,
     /// What is alive in its heap after everything else was cleared away, in bytes; none where nobody could ask.
     pub live: Option<u64>,
-    /// Its image, to tell twins by.
-    pub image: String,
 }
 
 /// What a container is given: thousandths of a core and bytes; none where nothing is said.
@@ -207,7 +205,8 @@ fn is_near(now: u64, advised: u64) -> bool {
     now.abs_diff(advised) <= tolerated
 }
 
-fn with_margin(amount: u64) -> u64 {
+/// What was measured, and the margin that is kept above it.
+pub fn with_margin(amount: u64) -> u64 {
     amount.saturating_mul(100 + MARGIN).div_ceil(100)
 }
 

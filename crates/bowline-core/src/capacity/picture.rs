@@ -15,7 +15,7 @@ pub struct Picture {
     /// Whose picture.
     pub title: String,
     /// What was seen.
-    pub window: Range,
+    pub window: Window,
     /// What should be known before the figures are believed.
     pub notes: Vec<String>,
     /// The most telling figures: a name and a text each.
@@ -28,25 +28,6 @@ pub struct Picture {
     pub services: Vec<Row>,
     /// What was deployed meanwhile.
     pub deployments: Vec<Deployment>,
-}
-
-/// A window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Range {
-    /// Its beginning.
-    pub from: i64,
-    /// Its end.
-    pub to: i64,
-    /// How much of it was seen, in milliseconds.
-    pub seen: u64,
-    /// Of how many samples.
-    pub samples: u64,
-}
-
-impl From<Window> for Range {
-    fn from(window: Window) -> Self {
-        Self { from: window.from, to: window.to, seen: window.seen, samples: window.samples }
-    }
 }
 
 /// Lines over time.
@@ -151,7 +132,7 @@ pub fn paint(
     ];
     Picture {
         title: title.to_owned(),
-        window: profile.machine.window.into(),
+        window: profile.machine.window,
         notes: notes(&profile),
         tiles: tiles(&profile, machine),
         times: joined.iter().map(|one| (one.from + one.to) as f64 / 2_000.0).collect(),

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::interval::{Interval, Machine, Usage};
 
 /// For how long after its start a process is starting rather than working: classes are loaded, code is compiled, caches are
@@ -10,7 +12,7 @@ use super::interval::{Interval, Machine, Usage};
 pub const START: Duration = Duration::from_secs(120);
 
 /// A window, and how well it was seen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Window {
     /// When it began, in milliseconds since 1970 (UTC).
     pub from: i64,

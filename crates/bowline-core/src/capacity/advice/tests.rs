@@ -62,7 +62,7 @@ fn profile(services: &[(&str, Course)]) -> Profile {
 fn facts(command: &str) -> Facts {
     let command: Vec<String> = command.split(' ').map(str::to_owned).collect();
     let runtime = Runtime::read(&command, &BTreeMap::new());
-    Facts { runtime, given: Given::default(), threads: None, live: None, image: String::new() }
+    Facts { runtime, given: Given::default(), threads: None, live: None }
 }
 
 fn advice(course: Course, facts: Facts) -> Advice {

@@ -76,7 +76,6 @@ fn encode(advice: &Advice, others: Option<&Opinion>) -> Value {
         })
     });
     let doubts = advice.doubts.iter().map(|doubt| json!({ "seen": doubt.seen, "first": doubt.first }));
-    let window = advice.window;
     let others = others.map(|opinion| {
         json!({
             "vpa": { "cpu": opinion.vpa.cpu, "memory": opinion.vpa.memory },
@@ -85,7 +84,7 @@ fn encode(advice: &Advice, others: Option<&Opinion>) -> Value {
     });
     json!({
         "service": advice.service,
-        "window": { "from": window.from, "to": window.to, "seen": window.seen, "samples": window.samples },
+        "window": advice.window,
         "lines": lines.collect::<Vec<_>>(), "doubts": doubts.collect::<Vec<_>>(),
         "others": others,
     })

@@ -29,7 +29,6 @@ pub async fn of_host(host: &Host) -> Outcome<BTreeMap<String, Facts>> {
             given: Given { cpu_limit: program.cpu, memory_limit: program.memory, ..Given::default() },
             threads: program.threads,
             live: None,
-            image: program.image,
         };
         Some((service.to_owned(), facts))
     });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bowline_core::capacity::advice::doubts;
+use bowline_core::capacity::advice::{doubts, with_margin};
 use bowline_core::capacity::forecast::{Ground, Need};
 use bowline_core::capacity::outlook::Load;
 use bowline_core::capacity::profile::{Profile, ServiceProfile};
@@ -31,6 +31,13 @@ pub struct Needs {
     pub doubtful: Vec<String>,
 }
 
+impl Needs {
+    /// Nothing yet.
+    fn on(ground: Ground) -> Self {
+        Self { needs: Vec::new(), ground, declared: Vec::new(), unknown: Vec::new(), doubtful: Vec::new() }
+    }
+}
+
 /// A service of a compose file, as far as it matters here.
 struct Declared {
     name: String,
@@ -52,13 +59,7 @@ pub async fn find(config: &Config, target: &Target, profile: Option<&Profile>) -
 
 async fn of_compose(config: &Config, target: &ComposeTarget, profile: Option<&Profile>) -> Outcome<Needs> {
     let interpreted = checkout::interpret(config, target, true).await?;
-    let mut found = Needs {
-        needs: Vec::new(),
-        ground: Ground::Hosts,
-        declared: Vec::new(),
-        unknown: Vec::new(),
-        doubtful: Vec::new(),
-    };
+    let mut found = Needs::on(Ground::Hosts);
     for service in declared(&interpreted.config) {
         let measured = profile.and_then(|profile| profile.services.get(&service.name));
         if let (Some(measured), Some(profile)) = (measured, profile) {
@@ -81,12 +82,11 @@ async fn of_compose(config: &Config, target: &ComposeTarget, profile: Option<&Pr
 
 /// What one of so many containers needs by what was measured, with the margin of advice: they share what all did.
 fn load(measured: &ServiceProfile, replicas: u64) -> Load {
-    let margin = |amount: u64| amount.saturating_mul(115).div_ceil(100);
     let each = measured.average.div_ceil(replicas.max(1));
     Load {
-        cpu_kept: margin(measured.steady.percentile(95).unwrap_or(each)).max(10),
+        cpu_kept: with_margin(measured.steady.percentile(95).unwrap_or(each)).max(10),
         cpu_used: Some(each),
-        memory: margin(measured.memory),
+        memory: with_margin(measured.memory),
     }
 }
 
@@ -139,13 +139,7 @@ async fn of_manifests(
             .since("some cannot be read")
             .detail(reading.problems.iter().map(ToString::to_string)));
     }
-    let mut found = Needs {
-        needs: Vec::new(),
-        ground: Ground::Shared,
-        declared: Vec::new(),
-        unknown: Vec::new(),
-        doubtful: Vec::new(),
-    };
+    let mut found = Needs::on(Ground::Shared);
     for manifest in &reading.manifests {
         let Some(mut need) = Need::of_manifest(manifest) else { continue };
         let asks_nothing = need.load.memory == 0 && need.load.cpu_kept == 0;
