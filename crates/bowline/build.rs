@@ -18,9 +18,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let variable = |name: &str| env::var(name).map_err(|_| io::Error::other(format!("cargo sets no {name}")));
     let out = PathBuf::from(variable("OUT_DIR")?);
     let crates = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join("..");
-    for source in
-        ["bowline-gate/src", "bowline-gate/Cargo.toml", "bowline-core/src/capacity", "../Cargo.lock"]
-    {
+    for source in [
+        "bowline-gate/src",
+        "bowline-gate/Cargo.toml",
+        "bowline-measurement/src",
+        "bowline-measurement/Cargo.toml",
+        "../Cargo.toml",
+        "../Cargo.lock",
+    ] {
         println!("cargo::rerun-if-changed={}", crates.join(source).display());
     }
     let target = variable("TARGET")?;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bowline_core::capacity::rollup::Step;
+use bowline_measurement::rollup::Step;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use lexopt::{Arg, Parser};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bowline_core::capacity::interval::{CpuTime, Flow, Interval, Machine, Pressure, Usage};
+use bowline_measurement::interval::{CpuTime, Flow, Interval, Machine, Pressure, Usage};
 
 use crate::label::span;
 use crate::reading::{ContainerReading, MachineReading, Reading};

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use bowline_core::capacity::frame::{Record, encode};
-use bowline_core::capacity::interval::Interval;
-use bowline_core::capacity::rollup::Step;
+use bowline_measurement::frame::{Record, encode};
+use bowline_measurement::interval::Interval;
+use bowline_measurement::rollup::Step;
 
 use crate::facts::read_facts;
 use crate::store::segment::{list_segments, read_rows};

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use bowline_core::capacity::facts::Facts;
+use bowline_measurement::facts::Facts;
 
 use crate::reading::MachineReading;
 

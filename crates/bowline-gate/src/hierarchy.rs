@@ -187,7 +187,7 @@ fn collect(
 
 #[cfg(test)]
 mod tests {
-    use bowline_core::capacity::interval::Flow;
+    use bowline_measurement::interval::Flow;
 
     use super::*;
 

@@ -4,7 +4,7 @@ use crate::reading::Moment;
 
 /// A clock that was set back by no more than this, in milliseconds, is waited for: labels run ahead of it and stay in
 /// order. By more, labels follow it, and what it had labelled ahead of time gives way
-/// ([`Series`](bowline_core::capacity::series::Series)).
+/// (`Series` of the core).
 const PATIENCE: i64 = 60_000;
 
 /// The label of a moment that the clock calls `wall`, `boot` milliseconds after the start of the machine.

@@ -3,7 +3,7 @@
 //!
 //! [`lookout`] looks: at the kernel's files, which [`kernel`] understands, and at the engine, for names only. Between two
 //! looks lies what was used ([`difference`]). [`store`] keeps it, [`export`] hands it out, as frames that
-//! [`bowline_core::capacity`] knows. It changes nothing on the host.
+//! [`bowline_measurement`] knows. It changes nothing on the host.
 #![deny(missing_docs)]
 
 pub mod cli;

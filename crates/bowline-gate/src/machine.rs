@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bowline_core::capacity::interval::Pressure;
+use bowline_measurement::interval::Pressure;
 
 use crate::kernel::disk::{Device, parse_disks};
 use crate::kernel::memory::parse_memory;

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use bowline_core::capacity::interval::Flow;
+use bowline_measurement::interval::Flow;
 
 use crate::reading::{ContainerReading, MachineReading, Reading};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bowline_core::capacity::interval::{CpuTime, Flow, Pressure};
+use bowline_measurement::interval::{CpuTime, Flow, Pressure};
 
 use crate::kernel::disk::Device;
 
@@ -63,7 +63,7 @@ pub struct MachineReading {
 pub struct ContainerReading {
     /// What it is called, as [`Interval::containers`] says; nothing as long as the engine did not tell.
     ///
-    /// [`Interval::containers`]: bowline_core::capacity::interval::Interval::containers
+    /// [`Interval::containers`]: bowline_measurement::interval::Interval::containers
     pub name: Option<String>,
     /// Which control group it is: another one after each start. Its counters count from then.
     pub group: u64,

@@ -1,7 +1,7 @@
 //! What was measured, kept on disk.
 //!
 //! Three series lie side by side: rows as they were sampled for a day, rows of a minute for a fortnight, rows of an hour
-//! for a year. Each is a directory of segments, numbered files of frames ([`bowline_core::capacity::frame`]). The newest
+//! for a year. Each is a directory of segments, numbered files of frames ([`bowline_measurement::frame`]). The newest
 //! is appended to; one that is full is compressed, and the oldest goes. What is old is told by how many segments follow
 //! it, not by a clock: one that jumps must not cost a year.
 //!
@@ -25,9 +25,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bowline_core::capacity::frame::FrameError;
-use bowline_core::capacity::interval::Interval;
-use bowline_core::capacity::rollup::{Rollup, Step};
+use bowline_measurement::frame::FrameError;
+use bowline_measurement::interval::Interval;
+use bowline_measurement::rollup::{Rollup, Step};
 use rustix::fs::{FlockOperation, flock};
 
 use log::Log;

@@ -55,8 +55,8 @@ pub fn compare(before: &Profile, after: &Profile) -> Comparison {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::interval::{CpuTime, Interval, Machine, Usage};
     use super::*;
+    use bowline_measurement::interval::{CpuTime, Interval, Machine, Usage};
 
     fn profile(services: &[(&str, u64)]) -> Profile {
         let usage = |cpu: u64| Usage { seen: 1_000, cpu: cpu * 1_000, memory: cpu << 20, ..Usage::default() };

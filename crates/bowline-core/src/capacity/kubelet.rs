@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::interval::{CpuTime, Flow, Interval, Machine, Usage};
+use bowline_measurement::interval::{CpuTime, Flow, Interval, Machine, Usage};
 
 /// What kubelets said at one time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

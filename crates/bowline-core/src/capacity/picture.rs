@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::interval::{Interval, Machine, Usage, fold_minutes};
 use super::machine::MachineType;
 use super::profile::{Profile, Window};
+use bowline_measurement::interval::{Interval, Machine, Usage, fold_minutes};
 
 /// A picture of a window. Amounts of processors are cores, sizes bytes, times milliseconds since 1970 unless they say
 /// otherwise.
@@ -284,8 +284,8 @@ fn thousandths(number: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::interval::CpuTime;
     use super::*;
+    use bowline_measurement::interval::CpuTime;
 
     fn minute(number: i64) -> Interval {
         let usage = |cpu| Usage { seen: 60_000, cpu, memory: 5 << 20, age: 9_000_000, ..Usage::default() };

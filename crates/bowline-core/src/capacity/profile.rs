@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::interval::{Interval, Machine, Usage};
+use bowline_measurement::interval::{Interval, Machine, Usage};
 
 /// For how long after its start a process is starting rather than working: classes are loaded, code is compiled, caches are
 /// filled (facts of the field: a JVM's burst is over after two minutes).
@@ -255,8 +255,8 @@ fn machine(intervals: &[Interval]) -> MachineProfile {
 
 #[cfg(test)]
 mod tests {
-    use super::super::interval::CpuTime;
     use super::*;
+    use bowline_measurement::interval::CpuTime;
 
     fn minute(number: i64, cpu: u64, age: u64) -> Interval {
         let usage = Usage {

@@ -10,8 +10,8 @@ pub mod vpa;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::interval::Interval;
 use super::trace::{Trace, gather};
+use bowline_measurement::interval::Interval;
 
 /// Amounts of both resources.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

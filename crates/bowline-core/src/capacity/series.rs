@@ -1,8 +1,8 @@
 //! A series of rows, as it was read.
 
-use crate::capacity::facts::Facts;
-use crate::capacity::frame::Record;
-use crate::capacity::interval::Interval;
+use bowline_measurement::facts::Facts;
+use bowline_measurement::frame::Record;
+use bowline_measurement::interval::Interval;
 
 /// Rows in the order of time that do not overlap, and what machine they are of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capacity::interval::Machine;
+    use bowline_measurement::interval::Machine;
 
     #[test]
     fn what_was_labelled_by_a_clock_that_was_ahead_goes() {

@@ -1,6 +1,6 @@
 //! What a container was seen to use, sample by sample: what recommendations are made from.
 
-use super::interval::{Interval, Usage};
+use bowline_measurement::interval::{Interval, Usage};
 
 /// One look at a container, at the span of time that ended with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,8 +97,8 @@ fn spread(to: i64, usage: &Usage) -> impl Iterator<Item = Sample> + use<> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::interval::Machine;
     use super::*;
+    use bowline_measurement::interval::Machine;
 
     fn interval(from: i64, to: i64, usage: Usage) -> Interval {
         let containers = BTreeMap::from([("web".to_owned(), usage)]);

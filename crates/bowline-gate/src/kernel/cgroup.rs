@@ -1,6 +1,6 @@
 //! The files of a control group, of both versions of the interface.
 
-use bowline_core::capacity::interval::Flow;
+use bowline_measurement::interval::Flow;
 
 use super::disk::Device;
 use super::value;

@@ -1,6 +1,6 @@
 //! `/proc/diskstats`.
 
-use bowline_core::capacity::interval::Flow;
+use bowline_measurement::interval::Flow;
 
 /// A block device, by the numbers that the kernel knows it by.
 pub type Device = (u32, u32);

@@ -1,6 +1,6 @@
 //! `/proc/PID/net/dev`.
 
-use bowline_core::capacity::interval::Flow;
+use bowline_measurement::interval::Flow;
 
 /// An interface's name, and what it received and sent since it is there.
 pub type Interface<'a> = (&'a str, Flow);

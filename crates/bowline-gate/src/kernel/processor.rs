@@ -1,6 +1,6 @@
 //! `/proc/stat` and `/proc/loadavg`.
 
-use bowline_core::capacity::interval::CpuTime;
+use bowline_measurement::interval::CpuTime;
 
 /// What all processors together did since the machine was started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

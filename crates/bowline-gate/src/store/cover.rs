@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use bowline_core::capacity::interval::Interval;
-use bowline_core::capacity::rollup::{Rollup, Step};
+use bowline_measurement::interval::Interval;
+use bowline_measurement::rollup::{Rollup, Step};
 
 use super::StoreError;
 use super::segment::{list_segments, read_rows};

@@ -5,8 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use bowline_core::capacity::frame::{Record, encode};
-use bowline_core::capacity::interval::Interval;
+use bowline_measurement::frame::{Record, encode};
+use bowline_measurement::interval::Interval;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 

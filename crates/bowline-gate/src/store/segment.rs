@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use bowline_core::capacity::frame::{Decoder, FrameError, Record};
-use bowline_core::capacity::interval::Interval;
-use bowline_core::capacity::rollup::Step;
+use bowline_measurement::frame::{Decoder, FrameError, Record};
+use bowline_measurement::interval::Interval;
+use bowline_measurement::rollup::Step;
 use flate2::read::GzDecoder;
 
 use super::StoreError;

@@ -1,6 +1,6 @@
 //! How much is kept of each step.
 
-use bowline_core::capacity::rollup::Step;
+use bowline_measurement::rollup::Step;
 
 /// One series of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bowline_core::capacity::interval::{Interval, Usage};
-use bowline_core::capacity::rollup::Step;
 use bowline_gate::difference::between;
 use bowline_gate::lookout::{Lookout, Roots};
+use bowline_measurement::interval::{Interval, Usage};
+use bowline_measurement::rollup::Step;
 use bowline_testkit::host::Host;
 use bowline_testkit::image::scratch;
 

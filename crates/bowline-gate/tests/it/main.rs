@@ -8,10 +8,10 @@ mod store;
 
 use std::path::Path;
 
-use bowline_core::capacity::frame::Decoder;
-use bowline_core::capacity::rollup::Step;
 use bowline_core::capacity::series::Series;
 use bowline_gate::export::{Selection, export};
+use bowline_measurement::frame::Decoder;
+use bowline_measurement::rollup::Step;
 
 /// The binary that is tested.
 const GATE: &str = env!("CARGO_BIN_EXE_bowline-gate");

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use bowline_core::capacity::interval::{CpuTime, Flow, Interval, Machine, Pressure, Usage};
-use bowline_core::capacity::rollup::{Rollup, Step};
 use bowline_gate::store::{Store, StoreError};
+use bowline_measurement::interval::{CpuTime, Flow, Interval, Machine, Pressure, Usage};
+use bowline_measurement::rollup::{Rollup, Step};
 use bowline_testkit::skip::{is_root, skip};
 use flate2::Compression;
 use flate2::write::GzEncoder;

@@ -1,6 +1,6 @@
-use super::super::interval::{CpuTime, Interval, Machine, Usage};
 use super::super::profile::Profile;
 use super::*;
+use bowline_measurement::interval::{CpuTime, Interval, Machine, Usage};
 
 const MINUTE: i64 = 60_000;
 const SPRING: &str = "java -Dspring.profiles.active=prod -jar user.jar";

@@ -3,7 +3,7 @@
 use bowline_core::capacity::advice::{Advice, advise};
 use bowline_core::capacity::profile::Profile;
 use bowline_core::capacity::recommendation::{Opinion, opinions};
-use bowline_core::capacity::rollup::Step;
+use bowline_measurement::rollup::Step;
 use clap::Args;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use bowline_core::capacity::comparison::{Change, compare};
 use bowline_core::capacity::profile::Profile;
-use bowline_core::capacity::rollup::Step;
+use bowline_measurement::rollup::Step;
 
 use super::host;
 use crate::cli::Context;

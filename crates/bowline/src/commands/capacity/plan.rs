@@ -3,7 +3,7 @@
 use bowline_core::capacity::fleet::Fleet;
 use bowline_core::capacity::forecast::{Forecast, Ground, Need, cheapest};
 use bowline_core::capacity::profile::Profile;
-use bowline_core::capacity::rollup::Step;
+use bowline_measurement::rollup::Step;
 use clap::{Args, ValueEnum};
 
 use super::{parse_back, target_name};

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bowline_core::capacity::picture::{Picture, paint};
-use bowline_core::capacity::rollup::Step;
 use bowline_core::quantity::parse_duration;
+use bowline_measurement::rollup::Step;
 use clap::Args;
 
 use super::{connect, host, parse_back};

@@ -3,10 +3,10 @@
 use std::io::Read as _;
 
 use bowline_compose::engine::{SAMPLER, Streams};
-use bowline_core::capacity::frame::Decoder;
 use bowline_core::capacity::picture::Deployment;
-use bowline_core::capacity::rollup::Step;
 use bowline_core::capacity::series::Series;
+use bowline_measurement::frame::Decoder;
+use bowline_measurement::rollup::Step;
 use flate2::read::GzDecoder;
 
 use crate::error::{Failure, Outcome};

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bowline_core::capacity::interval::Interval;
 use bowline_core::capacity::kubelet::Summary;
 use bowline_core::kube::object::Kind;
 use bowline_kube::{Catalog, GroupVersion, KubeError};
+use bowline_measurement::interval::Interval;
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};

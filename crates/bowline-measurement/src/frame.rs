@@ -7,8 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::capacity::facts::Facts;
-use crate::capacity::interval::Interval;
+use crate::facts::Facts;
+use crate::interval::Interval;
 
 /// The version that is written.
 pub const VERSION: u8 = 1;
@@ -143,7 +143,7 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capacity::interval::{CpuTime, Flow, Machine, Pressure, Usage};
+    use crate::interval::{CpuTime, Flow, Machine, Pressure, Usage};
 
     fn facts() -> Facts {
         Facts { host: "h".into(), cores: 2, instance: Some("t2.micro".into()), ..Facts::default() }

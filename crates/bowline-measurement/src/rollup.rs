@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::capacity::interval::Interval;
+use crate::interval::Interval;
 
 /// How long the rows of a series are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,7 +108,7 @@ impl Rollup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capacity::interval::{Flow, Machine};
+    use crate::interval::{Flow, Machine};
 
     fn row(from: i64, to: i64) -> Interval {
         let machine = Machine { network: Flow { inward: 1, outward: 0 }, ..Machine::default() };
