@@ -7,6 +7,7 @@ pub mod advice;
 mod arithmetic;
 pub mod comparison;
 pub mod credit;
+pub mod fit;
 pub mod fleet;
 pub mod forecast;
 pub mod histogram;

@@ -6,6 +6,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::comparison::Comparison;
+
 /// The version of the event format. A reader refuses a higher one and skips kinds it does not know.
 pub const FORMAT: u16 = 1;
 
@@ -76,6 +78,8 @@ pub enum Phase {
     Rollback,
     /// What nothing needs any more is removed.
     Prune,
+    /// What the release changed is measured.
+    Measure,
 }
 
 impl fmt::Display for Phase {
@@ -92,6 +96,7 @@ impl fmt::Display for Phase {
             Self::Rollout => "rollout",
             Self::Rollback => "rollback",
             Self::Prune => "prune",
+            Self::Measure => "measure",
         })
     }
 }
@@ -205,6 +210,9 @@ pub struct Summary {
     pub phases: Vec<PhaseSummary>,
     /// From start to end.
     pub seconds: f64,
+    /// What the release changed in what the services take, where that was waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Comparison>,
 }
 
 /// What a run did with one service.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::capacity::comparison::Comparison;
 use crate::event::{Event, EventKind, Phase, ServiceSummary, Summary};
 
 /// How a run went so far.
@@ -31,6 +32,8 @@ pub struct Timeline {
     pub warnings: Vec<String>,
     /// How it ended; `None` while it runs.
     pub ending: Option<Ending>,
+    /// What it changed in what the services take, where that was measured.
+    pub capacity: Option<Comparison>,
     started: Option<Timestamp>,
 }
 
@@ -155,6 +158,7 @@ impl Timeline {
             self.target.clone_from(&summary.target);
         }
         self.services.clone_from(&summary.services);
+        self.capacity.clone_from(&summary.capacity);
         if self.stretches.is_empty() {
             let mut start = 0.0;
             for phase in &summary.phases {

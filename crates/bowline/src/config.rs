@@ -19,6 +19,7 @@ mod target;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bowline_core::placeholder::Placeholders;
 use bowline_core::reference::{Reference, Repository};
@@ -68,8 +69,31 @@ pub struct Config {
     pub targets: BTreeMap<String, Target>,
     /// Who is told in Slack.
     pub slack: Option<Slack>,
+    /// How what machines carry is dealt with.
+    pub capacity: Capacity,
+}
+
+/// How what machines carry is dealt with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Capacity {
     /// The file with the team's own types of machines.
     pub machines: Option<String>,
+    /// What happens when a Docker host is too small for what is deployed to it.
+    pub fit: Fit,
+    /// How long after a deploy it is measured what it changed; none: not at all.
+    pub compare_after: Option<Duration>,
+}
+
+/// What happens when a machine is too small.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Fit {
+    /// It is said.
+    #[default]
+    Warn,
+    /// The deploy is refused.
+    Refuse,
+    /// Nothing.
+    Ignore,
 }
 
 /// A command that builds something.

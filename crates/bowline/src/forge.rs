@@ -141,6 +141,7 @@ mod tests {
             services: services.into_iter().map(|(name, changed)| (name.into(), service(changed))).collect(),
             phases: Vec::new(),
             seconds: 1.0,
+            capacity: None,
         })
     }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::profile::{Profile, ServiceProfile, Window};
 
 /// One service before and after. Processors in thousandths of a core, memory in bytes; none where it did not run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The service; none for the machine as a whole.
     pub service: Option<String>,
@@ -18,7 +18,7 @@ pub struct Change {
 }
 
 /// Two windows, compared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
     /// How many samples either window has.
     pub samples: (u64, u64),
@@ -26,6 +26,25 @@ pub struct Comparison {
     pub seen: (u64, u64),
     /// The machine, then all services by name.
     pub changes: Vec<Change>,
+}
+
+impl Comparison {
+    /// On what its figures stand, in a line.
+    pub fn basis(&self) -> String {
+        let (before, after) = (self.seen.0 / 60_000, self.seen.1 / 60_000);
+        format!(
+            "CPU is the average, memory the most; {before} min were seen before in {} samples, {after} min after in {}.",
+            self.samples.0, self.samples.1
+        )
+    }
+}
+
+impl Change {
+    /// By how many of a hundred the first figure of a pair became the second; none where either is missing or was nothing.
+    pub fn percent(pair: (Option<u64>, Option<u64>)) -> Option<f64> {
+        let (before, after) = (pair.0.filter(|before| *before > 0)?, pair.1?);
+        Some((after as f64 / before as f64 - 1.0) * 100.0)
+    }
 }
 
 /// Compares two windows.

@@ -139,11 +139,6 @@ fn check_room(observed: &Observed, desired: &Desired, plan: &Plan<Action>, findi
         ));
     }
     let memory = observed.engine.memory;
-    let limits: u64 = desired
-        .services
-        .values()
-        .filter_map(|service| service.model.memory.map(|limit| limit * u64::from(service.model.replicas)))
-        .sum();
     for (name, service) in &desired.services {
         if let Some(limit) = service.model.memory
             && memory > 0
@@ -156,13 +151,6 @@ fn check_room(observed: &Observed, desired: &Desired, plan: &Plan<Action>, findi
                 "set a memory limit that the machine can keep",
             ));
         }
-    }
-    if memory > 0 && limits > memory {
-        findings.warnings.push(Finding::new(
-            "memory",
-            format!("the limits add up to {}, the machine has {}", mebibytes(limits), mebibytes(memory)),
-            "lower them in [targets.*.services], or take a bigger machine",
-        ));
     }
 }
 

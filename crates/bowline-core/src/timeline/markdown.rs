@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::capacity::comparison::{Change, Comparison};
+
 use super::{Evidence, Stretch, Timeline, elapsed, size};
 
 /// The longest summary in bytes: GitHub refuses more than a mebibyte for each step.
@@ -19,6 +21,9 @@ pub fn render(timeline: &Timeline) -> String {
     }
     phases(&mut text, timeline);
     services(&mut text, timeline);
+    if let Some(comparison) = &timeline.capacity {
+        capacity(&mut text, comparison);
+    }
     timeline.evidence.iter().for_each(|evidence| cause(&mut text, evidence));
     if !timeline.warnings.is_empty() {
         text.push('\n');
@@ -77,6 +82,30 @@ fn services(text: &mut String, timeline: &Timeline) {
         let digest = service.digest.as_deref().map(short).unwrap_or_default();
         let _ = writeln!(text, "| {} | {changed} | {} | {digest} |", escape(name), escape(&service.state));
     }
+}
+
+/// What the services take, before and after; what did not run has no figure.
+fn capacity(text: &mut String, comparison: &Comparison) {
+    text.push_str(
+        "\n| Service | CPU before | after | | Memory before | after | |\n|---|--:|--:|--:|--:|--:|--:|\n",
+    );
+    let cpu = |value: Option<u64>| value.map(|value| format!("{value}m")).unwrap_or_default();
+    let memory = |value: Option<u64>| value.map(|value| format!("{} MiB", value >> 20)).unwrap_or_default();
+    let percent = |pair| Change::percent(pair).map(|percent| format!("{percent:+.0} %")).unwrap_or_default();
+    for change in &comparison.changes {
+        let name = change.service.as_deref().map_or_else(|| "*the machine*".to_owned(), escape);
+        let _ = writeln!(
+            text,
+            "| {name} | {} | {} | {} | {} | {} | {} |",
+            cpu(change.cpu.0),
+            cpu(change.cpu.1),
+            percent(change.cpu),
+            memory(change.memory.0),
+            memory(change.memory.1),
+            percent(change.memory),
+        );
+    }
+    let _ = writeln!(text, "\n{}", comparison.basis());
 }
 
 /// The beginning of a digest as code, in which entities would be shown as they are.

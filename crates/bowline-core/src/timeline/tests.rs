@@ -1,4 +1,5 @@
 use super::*;
+use crate::capacity::comparison::{Change, Comparison};
 use crate::event::{FORMAT, PhaseSummary, RunId};
 
 fn at(seconds: f64) -> Timestamp {
@@ -45,6 +46,18 @@ fn shipped() -> Vec<(f64, EventKind)> {
         ]),
         phases: vec![PhaseSummary { name: Phase::Build, seconds: 31.0, bytes: 0 }],
         seconds: 72.4,
+        capacity: Some(Comparison {
+            samples: (240, 12),
+            seen: (3_600_000, 180_000),
+            changes: vec![
+                Change { service: None, cpu: (Some(810), Some(640)), memory: (Some(3 << 30), Some(2 << 30)) },
+                Change {
+                    service: Some("user".into()),
+                    cpu: (Some(120), None),
+                    memory: (Some(512 << 20), None),
+                },
+            ],
+        }),
     };
     vec![
         (0.0, EventKind::RunStarted { verb: "ship".into(), target: Some("box".into()) }),

@@ -51,6 +51,7 @@ pub async fn run(context: &Context, args: BuildArgs) -> Outcome<()> {
         services: images.iter().map(|(name, image)| (name.to_string(), summarise(image))).collect(),
         phases: recorder.phases(),
         seconds: recorder.seconds(),
+        capacity: None,
     };
     recorder.emit(EventKind::RunFinished { summary: summary.clone() });
     if context.ui.json {

@@ -57,5 +57,6 @@ pub fn unreleased(context: &Context, recorder: &Recorder, released: &Released) -
         services: Default::default(),
         phases: recorder.phases(),
         seconds: recorder.seconds(),
+        capacity: None,
     }
 }

@@ -139,6 +139,24 @@ pub(super) struct ProjectTable {
 pub(super) struct CapacityTable {
     /// A file with your own types of machines and their prices, which go before those of Amazon EC2 that Bowline brings.
     pub machines: Option<At<String>>,
+    /// What happens when the services of a Docker host need more than it has: by what was measured, else by their limits.
+    pub fit: Option<FitName>,
+    /// So long after a deploy to a Docker host that is measured its summary says what the release changed in CPU and memory:
+    /// `5m`. Absent: nothing is waited for.
+    pub compare_after: Option<At<String>>,
+}
+
+/// What happens when a machine is too small.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(super) enum FitName {
+    /// It is said.
+    Warn,
+    /// The deploy is refused.
+    Refuse,
+    /// Nothing.
+    Ignore,
 }
 
 /// How versions are counted.

@@ -7,15 +7,16 @@ mod target;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use bowline_core::service::{ServiceName, TagTemplate};
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::document::{DefaultBumpName, Document, SlackTable};
+use super::document::{CapacityTable, DefaultBumpName, Document, FitName, SlackTable};
 use super::problem::{Problem, Purpose, nearest};
-use super::{Config, DefaultBump, Secret, Slack, schema, shape};
+use super::{Capacity, Config, DefaultBump, Fit, Secret, Slack, schema, shape};
 use part::Part;
 
 /// The configuration as far as it can be read, its problems, and where secrets could stand in the text.
@@ -101,8 +102,31 @@ fn config(part: &mut Part, document: &Document, text: &str, directory: &Path) ->
         services,
         targets,
         slack,
-        machines: part.within(&Purpose::Release, |part| part.path(document.capacity.machines.as_ref())),
+        capacity: part.within(&Purpose::Release, |part| capacity(part, &document.capacity)),
     }
+}
+
+fn capacity(part: &mut Part, table: &CapacityTable) -> Capacity {
+    Capacity {
+        machines: part.path(table.machines.as_ref()),
+        fit: match table.fit {
+            None | Some(FitName::Warn) => Fit::Warn,
+            Some(FitName::Refuse) => Fit::Refuse,
+            Some(FitName::Ignore) => Fit::Ignore,
+        },
+        compare_after: compare_after(part, table),
+    }
+}
+
+/// Less than half a minute shows nothing but the start; more than an hour nobody waits for.
+fn compare_after(part: &mut Part, table: &CapacityTable) -> Option<Duration> {
+    let at = table.compare_after.as_ref();
+    let (time, at) = part.duration(at, false).zip(at)?;
+    if (30..=3_600).contains(&time.as_secs()) {
+        return Some(time);
+    }
+    part.refuse(&at.span, "a release is compared from 30s to 1h after it", "such as `5m`");
+    None
 }
 
 fn project(part: &mut Part, document: &Document) -> Option<String> {

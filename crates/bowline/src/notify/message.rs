@@ -133,6 +133,7 @@ mod tests {
                 .into(),
             phases: vec![phase(Phase::Build, 31.0, 0), phase(Phase::Push, 8.5, 82_400_000)],
             seconds: 72.4,
+            capacity: None,
         }
     }
 

@@ -10,11 +10,13 @@ use bowline_core::release::Revision;
 use super::Cancel;
 use super::apply::Source;
 use super::archive::Release;
+use super::capacity::{aftermath, fit};
 use super::choice;
 use super::deploy::{Deployment, NEXT, Options, Proposal, propose};
 use super::depot::Depot;
 use super::goal::Goal;
 use super::host::{Host, compose_target};
+use crate::clock;
 use crate::config::{ComposeTarget, Config};
 use crate::error::{Failure, Outcome};
 use crate::record::Recorder;
@@ -84,7 +86,12 @@ impl<'c> Delivery<'c> {
     /// # Errors
     /// When the host does not answer or the release makes no sense there.
     pub async fn plan(&self, goal: &Goal, only: &BTreeSet<String>) -> Outcome<Proposal> {
-        propose(&self.host, self.target, self.depot, goal, only).await
+        let look = fit::look(&self.host, self.config);
+        let (proposal, measured) =
+            tokio::join!(propose(&self.host, self.target, self.depot, goal, only), look);
+        let mut proposal = proposal?;
+        fit::judge(&mut proposal, measured.as_ref(), self.config, self.target);
+        Ok(proposal)
     }
 
     /// Brings the target to the goal, or back.
@@ -103,6 +110,7 @@ impl<'c> Delivery<'c> {
         let source = Source { repository, passing, credentials: self.depot.credentials.clone() };
         let deployment = Deployment {
             host: self.host.clone(),
+            config: self.config,
             target: self.target,
             depot: self.depot,
             source,
@@ -119,7 +127,8 @@ impl<'c> Delivery<'c> {
                 "stopping; what was changed is put back (once more ends it at once)",
             ),
         };
-        let summary = tokio::select! {
+        let began = clock::now().as_millisecond();
+        let mut summary = tokio::select! {
             summary = deployment.run(goal) => summary,
             lost = self.host.connection.wait_lost() => {
                 let failure = format!("changing {}", self.host.target);
@@ -127,8 +136,13 @@ impl<'c> Delivery<'c> {
                     .because(&lost)
                     .hint(NEXT))
             }
-        };
-        summary
+        }?;
+        let changed = summary.services.values().any(|service| service.changed);
+        if let Some(wait) = self.config.capacity.compare_after.filter(|_| changed) {
+            summary.capacity = aftermath::watch(&self.host, recorder, &deployment.cancel, began, wait).await;
+            (summary.phases, summary.seconds) = (recorder.phases(), recorder.seconds());
+        }
+        Ok(summary)
     }
 
     /// The goal of going back: a named release; or, after a run that did not end, what was there before it; else the

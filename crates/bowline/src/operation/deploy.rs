@@ -17,13 +17,14 @@ use bowline_core::release::Revision;
 use bowline_core::rollout::{Evidence, Verdict};
 
 use super::apply::{Applier, Source};
+use super::capacity::fit;
 use super::depot::Depot;
 use super::drive::{Cancel, drive};
 use super::goal::Goal;
 use super::host::{Host, with_hint};
 pub use super::proposal::{Proposal, propose};
 use super::prune;
-use crate::config::ComposeTarget;
+use crate::config::{ComposeTarget, Config};
 use crate::error::{Failure, FailureKind, Outcome};
 use crate::record::{PhaseResult, Recorder};
 use crate::ui::Ui;
@@ -49,7 +50,9 @@ pub struct Options {
 pub struct Deployment<'d> {
     /// The host.
     pub host: Arc<Host>,
-    /// The target in today's configuration: access and paths.
+    /// The configuration of today.
+    pub config: &'d Config,
+    /// The target in it: access and paths.
     pub target: &'d ComposeTarget,
     /// The registry.
     pub depot: &'d Depot,
@@ -99,12 +102,15 @@ impl Deployment<'_> {
 
     async fn run_under(&self, lease: &Lease, goal: &Goal) -> Outcome<Summary> {
         let propose = async {
-            let mut proposal = propose(&self.host, self.target, self.depot, goal, &self.options.only).await?;
+            let first = propose(&self.host, self.target, self.depot, goal, &self.options.only);
+            let (first, measured) = tokio::join!(first, fit::look(&self.host, self.config));
+            let mut proposal = first?;
             if !proposal.look.state.intents.is_empty() {
                 // What the interrupted run set going may not have ended yet: seen again once it has.
                 self.wait_still(&proposal).await?;
                 proposal = propose(&self.host, self.target, self.depot, goal, &self.options.only).await?;
             }
+            fit::judge(&mut proposal, measured.as_ref(), self.config, self.target);
             let note = summarise(&proposal.plan);
             Ok((proposal, PhaseResult { bytes: 0, note }))
         };
@@ -340,6 +346,7 @@ impl Deployment<'_> {
             services,
             phases: self.recorder.phases(),
             seconds: self.recorder.seconds(),
+            capacity: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Executes a plan on a Docker host: asks the rollout what to do, does it, and tells it what happened.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bowline_compose::engine::{Change, Occurrence, Watch};
@@ -30,13 +30,17 @@ const EVENT_DELAY: Duration = Duration::from_millis(250);
 
 /// Somebody's wish to stop, heard by whoever waits.
 #[derive(Clone, Default)]
-pub struct Cancel(Arc<Notify>);
+pub struct Cancel {
+    asked: Arc<Notify>,
+    answer: Arc<Mutex<&'static str>>,
+}
 
 impl Cancel {
     /// Hears Ctrl-C and SIGTERM: the first asks to stop, and `answer` is said; a second one ends the process.
     pub fn on_signals(ui: &crate::ui::Ui, answer: &'static str) -> Self {
         let cancel = Self::default();
-        let (told, ui) = (cancel.0.clone(), ui.clone());
+        cancel.answer(answer);
+        let (told, ui) = (cancel.clone(), ui.clone());
         tokio::spawn(async move {
             use tokio::signal::unix::{SignalKind, signal};
             let (Ok(mut interrupt), Ok(mut terminate)) =
@@ -52,8 +56,8 @@ impl Cancel {
                     std::process::exit(130);
                 }
                 asked = true;
-                ui.warn(answer);
-                told.notify_one();
+                ui.warn(*told.answer.lock().unwrap_or_else(PoisonError::into_inner));
+                told.asked.notify_one();
             }
         });
         cancel
@@ -61,7 +65,12 @@ impl Cancel {
 
     /// Ends when somebody asks to stop.
     pub async fn asked(&self) {
-        self.0.notified().await;
+        self.asked.notified().await;
+    }
+
+    /// From now on this is said when somebody asks to stop.
+    pub fn answer(&self, answer: &'static str) {
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
     }
 }
 

@@ -333,5 +333,6 @@ pub fn summarise(recorder: &Recorder, record: &Record) -> Summary {
         services: services.collect(),
         phases: recorder.phases(),
         seconds: recorder.seconds(),
+        capacity: None,
     }
 }

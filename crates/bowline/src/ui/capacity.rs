@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bowline_core::capacity::advice::{Advice, Amount, Setting};
+use bowline_core::capacity::comparison::{Change, Comparison};
 use bowline_core::capacity::picture::{Chart, Picture, Row};
 use bowline_core::capacity::recommendation::Opinion;
 use jiff::Timestamp;
@@ -219,6 +220,27 @@ pub fn amount(amount: &Amount) -> String {
         Amount::Text(text) => text.clone(),
         Amount::Flag(flag) => flag.to_string(),
     }
+}
+
+/// Two windows beside each other, and on what the figures stand.
+pub fn show_comparison(comparison: &Comparison) -> String {
+    let cpu = |value: Option<u64>| value.map_or_else(|| "-".into(), |cpu| format!("{cpu}m"));
+    let memory = |value: Option<u64>| value.map_or_else(|| "-".into(), bytes);
+    let percent = |pair| Change::percent(pair).map(|percent| format!("{percent:+.0} %")).unwrap_or_default();
+    let row = |change: &Change| {
+        vec![
+            change.service.clone().unwrap_or_else(|| "(the machine)".into()),
+            cpu(change.cpu.0),
+            cpu(change.cpu.1),
+            percent(change.cpu),
+            memory(change.memory.0),
+            memory(change.memory.1),
+            percent(change.memory),
+        ]
+    };
+    let rows: Vec<Vec<String>> = comparison.changes.iter().map(row).collect();
+    let header = ["SERVICE", "CPU", "THEN", "", "MEMORY", "THEN", ""];
+    format!("{}\n{}", render(&header, &rows), comparison.basis())
 }
 
 #[cfg(test)]

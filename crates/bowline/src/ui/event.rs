@@ -3,7 +3,7 @@
 use bowline_core::event::{Event, EventKind};
 
 use super::width::{self, fold};
-use super::{Ui, printable};
+use super::{Ui, capacity, printable};
 
 /// Shows one event: as a JSON line on stdout with `--json`, and as words on stderr.
 pub fn show(ui: &Ui, event: &Event) {
@@ -51,7 +51,12 @@ pub fn show(ui: &Ui, event: &Event) {
                 ui.faint(line);
             }
         }
-        EventKind::RunFinished { .. } => ui.phase.end(),
+        EventKind::RunFinished { summary } => {
+            ui.phase.end();
+            if let Some(comparison) = &summary.capacity {
+                ui.say(format!("\n{}", capacity::show_comparison(comparison)));
+            }
+        }
         EventKind::RunStarted { .. }
         | EventKind::Tagged { .. }
         | EventKind::ImageReady { .. }

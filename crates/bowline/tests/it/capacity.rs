@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::scene::{Place, QUICK, Scene};
 use crate::stage::{Stage, TARGETS};
 
 const TOML: &str = "[project]\nname = \"shop\"\n\n[services.web]\nimages = [\"web:1\"]\n\nTARGETS";
@@ -65,6 +66,44 @@ fn a_host_is_measured_and_what_it_carries_is_shown() {
     }
     // Nothing of the project was touched.
     stage.assert_untouched(&before);
+}
+
+#[test]
+fn what_a_machine_cannot_carry_is_refused_and_what_a_release_changed_is_told() {
+    let Some(scene) = Scene::start("s-carry", Place::Far) else { return };
+    // More than any machine has, on which tests run.
+    let much = format!("{QUICK}[targets.box.services.web]\nmemory = \"900G\"\n");
+    scene.configure(&much, "[capacity]\nfit = \"refuse\"\n");
+    scene.merge("[minor] too much");
+    let refused = scene.run(&["--json", "ship", "box"]).says("what runs there needs").exits(2);
+    assert!(refused.err.contains("bowline capacity plan"), "{refused}");
+    assert_eq!(scene.containers(), [], "nothing was touched");
+    scene.configure(&much, "");
+    scene.merge("[patch] said, and done");
+    scene.run(&["ship", "box"]).says("what runs there needs").exits(0);
+
+    scene.configure(QUICK, "[capacity]\ncompare-after = \"30s\"\n");
+    scene.service("web", "2", &[]);
+    scene.merge("[patch] nobody measures");
+    scene.run(&["ship", "box"]).says("what the release changed is not known").exits(0);
+    scene.run(&["capacity", "start", "box", "--every", "1s"]).exits(0);
+    std::thread::sleep(Duration::from_secs(5));
+    scene.service("web", "3", &[]);
+    scene.merge("[patch] measured");
+    let shipped = scene.run(&["--json", "ship", "box"]).exits(0);
+    let capacity = &shipped.summary()["capacity"];
+    assert!(
+        capacity["samples"][0].as_u64() > Some(2) && capacity["samples"][1].as_u64() > Some(8),
+        "{capacity}"
+    );
+    let web = capacity["changes"].as_array().unwrap().iter().find(|one| one["service"] == "web").unwrap();
+    assert!(web["memory"][0].as_u64() > Some(0) && web["memory"][1].as_u64() > Some(0), "{web}");
+    let phases = shipped.summary()["phases"].as_array().unwrap().clone();
+    assert_eq!(phases.last().unwrap()["name"], "measure");
+    // What changes nothing is not waited for.
+    let again = scene.run(&["--json", "deploy", "box"]).exits(0);
+    assert!(again.summary().get("capacity").is_none() && again.took < Duration::from_secs(25), "{again}");
+    scene.run(&["capacity", "stop", "box", "--forget"]).exits(0);
 }
 
 #[test]

@@ -119,6 +119,7 @@ fn done() -> Timeline {
         services: [("user".to_owned(), user)].into(),
         phases: vec![PhaseSummary { name: Phase::Build, seconds: 31.0, bytes: 0 }],
         seconds: 72.4,
+        capacity: None,
     })
 }
 
@@ -244,6 +245,7 @@ async fn a_run_that_released_nothing_is_not_told() {
         services: [].into(),
         phases: Vec::new(),
         seconds: 0.4,
+        capacity: None,
     });
     Notifier::start_at(&format!("{root}/api/"), &quiet(), &config, None).finish(&nothing).await;
     assert!(slack.calls().is_empty());

@@ -1,6 +1,6 @@
 //! `bowline capacity --compare`: before and after a release.
 
-use bowline_core::capacity::comparison::{Change, compare};
+use bowline_core::capacity::comparison::compare;
 use bowline_core::capacity::profile::Profile;
 use bowline_measurement::rollup::Step;
 
@@ -10,7 +10,7 @@ use crate::error::{Failure, Outcome};
 use crate::operation::capacity::measurement::{Asked, of_host, service_of};
 use crate::operation::history::{self, Entry};
 use crate::operation::target::Connected;
-use crate::ui::table;
+use crate::ui::capacity::show_comparison;
 
 /// Shows the time of one release beside that of another.
 ///
@@ -35,40 +35,9 @@ pub(super) async fn run(context: &Context, target: &Connected, before: &str, aft
         context.ui.data(&found);
         return Ok(());
     }
-    let row = |change: &Change| {
-        let cpu = |value: Option<u64>| value.map_or_else(|| "-".into(), |cpu| format!("{cpu}m"));
-        let memory = |value: Option<u64>| value.map_or_else(|| "-".into(), table::bytes);
-        vec![
-            change.service.clone().unwrap_or_else(|| "(the machine)".into()),
-            cpu(change.cpu.0),
-            cpu(change.cpu.1),
-            percent(change.cpu),
-            memory(change.memory.0),
-            memory(change.memory.1),
-            percent(change.memory),
-        ]
-    };
-    let rows: Vec<Vec<String>> = found.changes.iter().map(row).collect();
-    let header = ["SERVICE", "CPU", "THEN", "", "MEMORY", "THEN", ""];
     context.ui.print(&format!("{}: {before}, then {after}\n", host.target));
-    context.ui.print(&table::render(&header, &rows));
-    let span = |milliseconds: u64| table::span(i64::try_from(milliseconds / 1000).unwrap_or(i64::MAX));
-    context.ui.say(format!(
-        "CPU is the average, memory the most; {} were seen of the first in {} samples, {} of the second in {}",
-        span(found.seen.0), found.samples.0, span(found.seen.1), found.samples.1
-    ));
+    context.ui.print(&show_comparison(&found));
     Ok(())
-}
-
-/// By how much it changed.
-fn percent(pair: (Option<u64>, Option<u64>)) -> String {
-    match pair {
-        (Some(before @ 1..), Some(after)) => {
-            let change = (after as f64 / before as f64 - 1.0) * 100.0;
-            format!("{change:+.0} %")
-        }
-        _ => String::new(),
-    }
 }
 
 /// The time in which a release ran for the last time.

@@ -28,7 +28,7 @@ impl Machines {
     /// When the team's own cannot be read or has figures that make no sense; says all of them.
     pub fn read(config: &Config) -> Outcome<Self> {
         let brought = parse(EC2, "the table that Bowline brings")?;
-        let Some(file) = &config.machines else { return Ok(brought) };
+        let Some(file) = &config.capacity.machines else { return Ok(brought) };
         let path = config.directory.join(file);
         let text = std::fs::read_to_string(&path).attempt(|| format!("reading {}", path.display()))?;
         let own = parse(&text, &path.display().to_string())?;

@@ -7,6 +7,7 @@ use bowline_core::capacity::forecast::{Ground, Need};
 use bowline_core::capacity::outlook::Load;
 use bowline_core::capacity::profile::{Profile, ServiceProfile};
 use bowline_core::kube::manifest;
+use bowline_core::kube::object::Manifest;
 use bowline_core::quantity::parse_size;
 use serde_json::Value;
 
@@ -59,8 +60,17 @@ pub async fn find(config: &Config, target: &Target, profile: Option<&Profile>) -
 
 async fn of_compose(config: &Config, target: &ComposeTarget, profile: Option<&Profile>) -> Outcome<Needs> {
     let interpreted = checkout::interpret(config, target, true).await?;
+    let services = interpreted.config.get("services").and_then(Value::as_object).into_iter().flatten();
+    Ok(of_services(services.map(|(name, service)| (name.as_str(), service)), profile))
+}
+
+/// What the services of a compose file need, as the Compose CLI prints them.
+pub fn of_services<'s>(
+    services: impl IntoIterator<Item = (&'s str, &'s Value)>,
+    profile: Option<&Profile>,
+) -> Needs {
     let mut found = Needs::on(Ground::Hosts);
-    for service in declared(&interpreted.config) {
+    for service in declared(services) {
         let measured = profile.and_then(|profile| profile.services.get(&service.name));
         if let (Some(measured), Some(profile)) = (measured, profile) {
             let mut load = load(measured, service.replicas);
@@ -77,7 +87,7 @@ async fn of_compose(config: &Config, target: &ComposeTarget, profile: Option<&Pr
             found.unknown.push(service.name);
         }
     }
-    Ok(found)
+    found
 }
 
 /// What one of so many containers needs by what was measured, with the margin of advice: they share what all did.
@@ -91,9 +101,8 @@ fn load(measured: &ServiceProfile, replicas: u64) -> Load {
 }
 
 /// The services of a compose file that run for long: those with no container are left out.
-fn declared(config: &Value) -> Vec<Declared> {
-    let services = config.get("services").and_then(Value::as_object).into_iter().flatten();
-    let read = |(name, service): (&String, &Value)| {
+fn declared<'s>(services: impl IntoIterator<Item = (&'s str, &'s Value)>) -> Vec<Declared> {
+    let read = |(name, service): (&str, &Value)| {
         let size = |pointer: &str| match service.pointer(pointer)? {
             Value::String(text) => parse_size(text).ok(),
             Value::Number(number) => number.as_u64(),
@@ -107,7 +116,7 @@ fn declared(config: &Value) -> Vec<Declared> {
         };
         let positive = |size: Option<u64>| size.filter(|size| *size > 0);
         Declared {
-            name: name.clone(),
+            name: name.to_owned(),
             replicas: service
                 .pointer("/deploy/replicas")
                 .or_else(|| service.get("scale"))
@@ -122,14 +131,14 @@ fn declared(config: &Value) -> Vec<Declared> {
                 .or_else(|| positive(size("/mem_reservation"))),
         }
     };
-    services.map(read).filter(|service| service.replicas > 0).collect()
+    services.into_iter().map(read).filter(|service| service.replicas > 0).collect()
 }
 
-async fn of_manifests(
-    config: &Config,
-    target: &KubernetesTarget,
-    profile: Option<&Profile>,
-) -> Outcome<Needs> {
+/// The manifests of a target as the checkout has them.
+///
+/// # Errors
+/// When one cannot be read.
+pub(super) async fn manifests(config: &Config, target: &KubernetesTarget) -> Outcome<Vec<Manifest>> {
     let tracked = checkout::tracked(config).await?.unwrap_or_default();
     let collected = spec::collect(config, &tracked)?;
     let files: BTreeMap<String, String> = Selection::of(target)?.read(&collected.spec)?;
@@ -139,8 +148,16 @@ async fn of_manifests(
             .since("some cannot be read")
             .detail(reading.problems.iter().map(ToString::to_string)));
     }
+    Ok(reading.manifests)
+}
+
+async fn of_manifests(
+    config: &Config,
+    target: &KubernetesTarget,
+    profile: Option<&Profile>,
+) -> Outcome<Needs> {
     let mut found = Needs::on(Ground::Shared);
-    for manifest in &reading.manifests {
+    for manifest in &manifests(config, target).await? {
         let Some(mut need) = Need::of_manifest(manifest) else { continue };
         let asks_nothing = need.load.memory == 0 && need.load.cpu_kept == 0;
         let measured = profile.and_then(|profile| profile.services.get(&need.name));
@@ -176,7 +193,8 @@ mod tests {
             "c": {},
             "d": { "deploy": { "replicas": 0 }, "mem_limit": "1" },
         } });
-        let found: Vec<_> = declared(&config)
+        let services = config["services"].as_object().unwrap();
+        let found: Vec<_> = declared(services.iter().map(|(name, service)| (name.as_str(), service)))
             .into_iter()
             .map(|service| (service.name, service.replicas, service.cpu, service.memory))
             .collect();

@@ -289,6 +289,7 @@ impl Deployment<'_> {
             services,
             phases: self.recorder.phases(),
             seconds: self.recorder.seconds(),
+            capacity: None,
         }
     }
 }
