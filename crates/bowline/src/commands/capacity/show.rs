@@ -1,10 +1,12 @@
 //! `bowline capacity`: the picture.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bowline_core::capacity::picture::{Picture, paint};
 use bowline_core::quantity::parse_duration;
+use bowline_measurement::interval::Interval;
 use bowline_measurement::rollup::Step;
 use clap::Args;
 
@@ -12,9 +14,11 @@ use super::{connect, host, parse_back};
 use crate::cli::Context;
 use crate::clock;
 use crate::config::Config;
-use crate::error::{Attempt, Outcome};
+use crate::error::{Attempt, Failure, Outcome};
+use crate::operation::Cancel;
 use crate::operation::capacity::machine::Machines;
 use crate::operation::capacity::measurement::{Asked, deployments, of_host, service_of};
+use crate::operation::capacity::recording::Recording;
 use crate::operation::cluster::{Site, usage};
 use crate::operation::history;
 use crate::operation::target::Connected;
@@ -37,12 +41,15 @@ pub(super) struct ShowArgs {
     /// Write a page with charts, which needs nothing else
     #[arg(long, value_name = "FILE", conflicts_with = "compare")]
     html: Option<PathBuf>,
+    /// Keep what is seen of a cluster in this file, minute by minute, after what it holds already: for `advise --from`
+    #[arg(long, value_name = "FILE", conflicts_with = "compare")]
+    record: Option<PathBuf>,
     /// What a release changed: the time of one beside that of another
     #[arg(long, num_args = 2, value_names = ["RELEASE", "RELEASE"])]
     compare: Option<Vec<String>>,
 }
 
-fn parse_span(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
     let time = parse_duration(text).map_err(|error| error.to_string())?;
     if (20..=86_400).contains(&time.as_secs()) { Ok(time) } else { Err("from 20s to 24h".to_owned()) }
 }
@@ -62,11 +69,15 @@ pub(super) async fn run(context: &Context, args: ShowArgs) -> Outcome<()> {
     if let Some([before, after]) = args.compare.as_deref() {
         return super::compare::run(context, &target, before, after).await;
     }
+    if args.record.is_some() && matches!(target, Connected::Host(_)) {
+        return Err(Failure::invalid(format!("{} is a Docker host", target.name()))
+            .since("it remembers by itself what was measured (capacity start): --record is for clusters"));
+    }
     let machines = Machines::read(&config)?;
     loop {
         let picture = match &target {
             Connected::Host(_) => look(&config, &machines, &target, args.since).await?,
-            Connected::Cluster(site) => look_at_cluster(context, site, &target, args.time).await?,
+            Connected::Cluster(site) => look_at_cluster(context, site, &target, &args).await?,
         };
         if let Some(path) = &args.html {
             std::fs::write(path, capacity::page(&picture)?)
@@ -113,18 +124,50 @@ async fn look_at_cluster(
     context: &Context,
     site: &Site,
     target: &Connected,
-    time: Duration,
+    args: &ShowArgs,
 ) -> Outcome<Picture> {
+    // Who goes on looking ends it as everything is ended.
+    let cancel = match args.watch {
+        true => Cancel::default(),
+        false => Cancel::on_signals(&context.ui, "stopping; what was seen is shown"),
+    };
+    let seen = watch_cluster(context, site, args.time, args.record.as_deref(), &cancel);
+    let (intervals, history) = tokio::try_join!(seen, history::observe(target))?;
+    let title = format!("{}, all nodes together", site.target.name);
+    let workload = usage::workload_of(&site.namespace);
+    Ok(paint(&title, &intervals, None, deployments(&history), POINTS, workload))
+}
+
+/// Looks at a cluster for so long, and keeps what is seen in a file if one is named. Somebody who asks to stop has seen
+/// enough.
+pub(super) async fn watch_cluster(
+    context: &Context,
+    site: &Site,
+    time: Duration,
+    record: Option<&Path>,
+    cancel: &Cancel,
+) -> Outcome<Vec<Interval>> {
+    let mut recording = record.map(Recording::open).transpose()?;
     context.ui.say(format!("looking at {} for {} s", site.target.name, time.as_secs()));
     let spinner = context.ui.spinner("measuring");
-    let told = |over: Duration| spinner.set_message(format!("{} of {} s", over.as_secs(), time.as_secs()));
-    let watched = tokio::try_join!(usage::watch(site, time, told), history::observe(target));
+    let mut intervals = Vec::new();
+    let each = |over: Duration, interval: Option<Interval>| {
+        spinner.set_message(format!("{} of {} s", over.as_secs(), time.as_secs()));
+        if let (Some(recording), Some(interval)) = (&mut recording, &interval) {
+            recording.add(interval.clone())?;
+        }
+        intervals.extend(interval);
+        Ok(())
+    };
+    let watched = tokio::select! {
+        watched = usage::watch(site, time, each) => watched,
+        () = cancel.asked() => Ok(BTreeSet::new()),
+    };
     spinner.finish_and_clear();
-    let (usage, history) = watched?;
-    for note in &usage.notes {
-        context.ui.warn(crate::ui::printable(note));
+    // What was seen before the cluster was lost is kept, too.
+    recording.map_or(Ok(()), Recording::finish)?;
+    for note in watched? {
+        context.ui.warn(crate::ui::printable(&note));
     }
-    let workload = |container: &str| usage.workload_of(&site.namespace, container);
-    let title = format!("{}, all nodes together", site.target.name);
-    Ok(paint(&title, &usage.intervals, None, deployments(&history), POINTS, workload))
+    Ok(intervals)
 }

@@ -1,11 +1,12 @@
 //! What a cluster's nodes and workloads use: asked of the kubelets while somebody looks. Nothing is installed for it, so that
-//! nothing is remembered either.
+//! nothing is remembered there either: who wants to remember records it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bowline_core::capacity::kubelet::Summary;
 use bowline_core::kube::object::Kind;
+use bowline_core::quantity::Quantity;
 use bowline_kube::{Catalog, GroupVersion, KubeError};
 use bowline_measurement::interval::Interval;
 use futures_util::future::join_all;
@@ -18,49 +19,111 @@ use crate::error::{Failure, Outcome};
 /// The kubelet looks every ten seconds: who asks more often hears the same again.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// What was seen.
-pub struct Usage {
-    /// Interval by interval.
-    pub intervals: Vec<Interval>,
-    /// The workload of each pod, by namespace and name.
-    workloads: BTreeMap<String, String>,
-    /// Nodes that did not answer, and why.
-    pub notes: Vec<String>,
-}
-
-impl Usage {
-    /// To which workload of the target's namespace a container belongs. Of pods with several containers each counts for
-    /// itself.
-    pub fn workload_of(&self, namespace: &str, container: &str) -> Option<String> {
-        let (pod, _) = container.rsplit_once('/')?;
-        pod.starts_with(&format!("{namespace}/")).then(|| self.workloads.get(pod).cloned()).flatten()
+/// To which workload of a namespace a container belongs, by the name under which it was measured here. Of pods with several
+/// containers each counts for itself.
+pub fn workload_of<'n>(namespace: &'n str) -> impl Fn(&str) -> Option<String> + 'n {
+    move |container| match container.split('/').collect::<Vec<_>>()[..] {
+        [there, workload, _, _] if there == namespace => Some(workload.to_owned()),
+        _ => None,
     }
 }
 
-/// Looks for so long; `told` hears how much of it is over.
+/// The same, each container of a workload's pods for itself: `workload/container`.
+pub fn container_of<'n>(namespace: &'n str) -> impl Fn(&str) -> Option<String> + 'n {
+    move |container| match container.split('/').collect::<Vec<_>>()[..] {
+        [there, workload, _, name] if there == namespace => Some(format!("{workload}/{name}")),
+        _ => None,
+    }
+}
+
+/// Looks for so long. `each` hears how much of it is over, and what happened since it heard last: containers of the target's
+/// namespace are called `namespace/workload/pod/container`, others `namespace/pod/container`. Gives the nodes that did not
+/// answer, and why.
 ///
 /// # Errors
-/// When the cluster does not answer, or lets nobody ask its nodes.
-pub async fn watch(site: &Site, time: Duration, mut told: impl FnMut(Duration)) -> Outcome<Usage> {
+/// When the cluster does not answer, or lets nobody ask its nodes; and what `each` returns.
+pub async fn watch(
+    site: &Site,
+    time: Duration,
+    mut each: impl FnMut(Duration, Option<Interval>) -> Outcome<()>,
+) -> Outcome<BTreeSet<String>> {
     let looking = |error: &KubeError| site.explain("measuring", error);
     let core = BTreeSet::from([GroupVersion::new("", "v1")]);
     let catalog = site.cluster.discover(&core).await.map_err(|error| looking(&error))?;
     let nodes = list(site, &catalog, "Node", None).await?;
     let (begin, mut notes) = (Instant::now(), BTreeSet::new());
     let mut before = ask(site, &nodes, &mut notes).await?;
-    let mut intervals = Vec::new();
+    let mut pods = Pods::default();
+    pods.see(&list(site, &catalog, "Pod", Some(&site.namespace)).await?);
     while begin.elapsed() < time {
         sleep(EVERY).await;
-        told(begin.elapsed().min(time));
-        let now = ask(site, &nodes, &mut notes).await?;
-        if let Some(interval) = before.until(&now) {
-            intervals.push(interval);
-            before = now;
+        let (now, there) =
+            tokio::join!(ask(site, &nodes, &mut notes), list(site, &catalog, "Pod", Some(&site.namespace)));
+        let now = now?;
+        let interval = before.until(&now);
+        let named = match interval {
+            Some(mut interval) => {
+                before = now;
+                let earlier = pods.clone();
+                pods.see(&there?);
+                pods.name(&mut interval, &earlier);
+                Some(interval)
+            }
+            None => None,
+        };
+        each(begin.elapsed().min(time), named)?;
+    }
+    Ok(notes)
+}
+
+/// The pods of a namespace, by namespace and name: those that are gone are remembered, as what they did is told after it.
+#[derive(Debug, Clone, Default)]
+struct Pods(BTreeMap<String, Pod>);
+
+/// What the API knows of a pod, and its kubelet does not tell.
+#[derive(Debug, Clone, Default)]
+struct Pod {
+    workload: String,
+    containers: BTreeMap<String, Container>,
+}
+
+/// The same of one of its containers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Container {
+    /// Its memory limit in bytes.
+    limit: Option<u64>,
+    /// How often it was started anew.
+    restarts: u64,
+    /// When it was killed for want of memory the last time, in milliseconds since 1970.
+    killed: Option<i64>,
+}
+
+impl Pods {
+    fn see(&mut self, pods: &[Value]) {
+        self.0.extend(pods.iter().filter_map(read));
+    }
+
+    /// Gives the containers of an interval their full names, and what else is known of them. Of those that are new since
+    /// `earlier` all restarts happened in it.
+    fn name(&self, interval: &mut Interval, earlier: &Self) {
+        let unnamed = std::mem::take(&mut interval.containers);
+        for (name, mut usage) in unnamed {
+            let found = name.rsplit_once('/').and_then(|(pod, container)| {
+                let known = self.0.get(pod)?;
+                let (namespace, pod_name) = pod.split_once('/')?;
+                let before = earlier.0.get(pod).and_then(|earlier| earlier.containers.get(container));
+                if let Some(now) = known.containers.get(container) {
+                    usage.memory_limit = now.limit.unwrap_or(0);
+                    let restarts = now.restarts.saturating_sub(before.map_or(0, |before| before.restarts));
+                    usage.restarts = u32::try_from(restarts).unwrap_or(u32::MAX);
+                    let anew = now.killed.is_some() && now.killed != before.and_then(|before| before.killed);
+                    usage.oom_kills = u32::from(anew && now.killed > Some(interval.from));
+                }
+                Some(format!("{namespace}/{}/{pod_name}/{container}", known.workload))
+            });
+            interval.containers.insert(found.unwrap_or(name), usage);
         }
     }
-    let pods = list(site, &catalog, "Pod", Some(&site.namespace)).await?;
-    let workloads = pods.iter().filter_map(workload).collect();
-    Ok(Usage { intervals, workloads, notes: notes.into_iter().collect() })
 }
 
 async fn list(site: &Site, catalog: &Catalog, kind: &str, namespace: Option<&str>) -> Outcome<Vec<Value>> {
@@ -96,18 +159,38 @@ async fn ask(site: &Site, nodes: &[Value], notes: &mut BTreeSet<String>) -> Outc
     }
 }
 
-/// A pod and its workload: what made it, a Deployment where that is a ReplicaSet of one.
-fn workload(pod: &Value) -> Option<(String, String)> {
+/// A pod by namespace and name, and its workload: what made it, a Deployment where that is a ReplicaSet of one.
+fn read(pod: &Value) -> Option<(String, Pod)> {
     let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str);
     let (namespace, name) = (text("/metadata/namespace")?, text("/metadata/name")?);
     let owner = text("/metadata/ownerReferences/0/name").unwrap_or(name);
     let hash = text("/metadata/labels/pod-template-hash");
     let deployment = hash.and_then(|hash| owner.strip_suffix(hash)?.strip_suffix('-'));
-    Some((format!("{namespace}/{name}"), deployment.unwrap_or(owner).to_owned()))
+    let listed = |pointer: &str| pod.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+    let named = |one: &Value| one.get("name").and_then(Value::as_str).map(str::to_owned);
+    let mut containers: BTreeMap<String, Container> = BTreeMap::new();
+    for declared in listed("/spec/containers") {
+        let limit = declared.pointer("/resources/limits/memory").and_then(Value::as_str);
+        let limit = limit.and_then(|text| text.parse::<Quantity>().ok()).map(Quantity::units);
+        containers.extend(named(declared).map(|name| (name, Container { limit, ..Container::default() })));
+    }
+    for status in listed("/status/containerStatuses") {
+        let Some(container) = named(status).and_then(|name| containers.get_mut(&name)) else { continue };
+        container.restarts = status.get("restartCount").and_then(Value::as_u64).unwrap_or(0);
+        let ended = ["/lastState/terminated", "/state/terminated"].iter();
+        let killed = ended.filter_map(|pointer| status.pointer(pointer)).filter_map(|ended| {
+            let at = ended.get("finishedAt")?.as_str()?.parse::<jiff::Timestamp>().ok()?;
+            (ended.get("reason")?.as_str()? == "OOMKilled").then(|| at.as_millisecond())
+        });
+        container.killed = killed.max();
+    }
+    let workload = deployment.unwrap_or(owner).to_owned();
+    Some((format!("{namespace}/{name}"), Pod { workload, containers }))
 }
 
 #[cfg(test)]
 mod tests {
+    use bowline_measurement::interval::{Machine, Usage};
     use serde_json::json;
 
     use super::*;
@@ -115,15 +198,53 @@ mod tests {
     #[test]
     fn a_pod_belongs_to_the_deployment_behind_its_replica_set() {
         let pod = |owner: &str, labels: Value| {
-            workload(&json!({ "metadata": { "namespace": "chat", "name": "p-1", "labels": labels,
+            read(&json!({ "metadata": { "namespace": "chat", "name": "p-1", "labels": labels,
                 "ownerReferences": [{ "name": owner }] } }))
+            .map(|(name, pod)| (name, pod.workload))
         };
         let named = |name: &str| Some(("chat/p-1".to_owned(), name.to_owned()));
         assert_eq!(pod("user-7d9f8", json!({ "pod-template-hash": "7d9f8" })), named("user"));
         assert_eq!(pod("nats", json!({})), named("nats"));
         assert_eq!(
-            workload(&json!({ "metadata": { "namespace": "chat", "name": "alone" } })),
+            read(&json!({ "metadata": { "namespace": "chat", "name": "alone" } }))
+                .map(|(name, pod)| (name, pod.workload)),
             Some(("chat/alone".into(), "alone".into()))
         );
+    }
+
+    #[test]
+    fn what_the_kubelet_does_not_tell_the_api_does() {
+        let pod = |restarts: u64, killed: &str| {
+            json!({ "metadata": { "namespace": "chat", "name": "user-0", "ownerReferences": [{ "name": "user" }] },
+                "spec": { "containers": [
+                    { "name": "app", "resources": { "limits": { "memory": "64Mi" } } }, { "name": "side" }] },
+                "status": { "containerStatuses": [{ "name": "app", "restartCount": restarts,
+                    "lastState": { "terminated": { "reason": "OOMKilled", "finishedAt": killed } } }] } })
+        };
+        let (mut before, mut after) = (Pods::default(), Pods::default());
+        before.see(&[pod(2, "2026-11-26T10:00:00Z")]);
+        after.see(&[pod(3, "2026-11-26T10:05:00Z")]);
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+        let names = ["chat/user-0/app", "chat/user-0/side", "kube-system/dns-1/dns"];
+        let mut interval = Interval {
+            from: at("2026-11-26T10:04:55Z"),
+            seen: 10_000,
+            to: at("2026-11-26T10:05:05Z"),
+            samples: 1,
+            machine: Machine::default(),
+            containers: names.map(|name| (name.to_owned(), Usage::default())).into(),
+        };
+        let mut calm = interval.clone();
+        after.name(&mut interval, &before);
+        let app = &interval.containers["chat/user/user-0/app"];
+        assert_eq!((app.memory_limit, app.restarts, app.oom_kills), (64 << 20, 1, 1));
+        assert_eq!(interval.containers["chat/user/user-0/side"], Usage::default());
+        let of = |name: &str| (workload_of("chat")(name), container_of("chat")(name));
+        assert_eq!(of("chat/user/user-0/app"), (Some("user".into()), Some("user/app".into())));
+        assert_eq!(of("kube-system/dns-1/dns"), (None, None));
+        // What was so before has not happened again.
+        after.name(&mut calm, &after);
+        let app = &calm.containers["chat/user/user-0/app"];
+        assert_eq!((app.restarts, app.oom_kills), (0, 0));
     }
 }
