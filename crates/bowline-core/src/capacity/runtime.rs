@@ -1,6 +1,9 @@
 //! What a service runs on, read from the command line and the environment of its main process. A virtual machine
 //! decides itself how much memory it takes, so that what was measured says what it was allowed and not what it needs.
 
+pub mod counters;
+pub mod vitals;
+
 use std::collections::BTreeMap;
 
 use crate::quantity::parse_size;

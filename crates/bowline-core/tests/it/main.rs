@@ -11,3 +11,4 @@ mod planning;
 mod recommendation;
 mod simulation;
 mod survival;
+mod vitals;
