@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod fixture;
 pub mod host;
 pub mod image;
+pub mod java;
 pub mod proxy;
 pub mod registry;
 pub mod repository;

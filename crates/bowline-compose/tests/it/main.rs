@@ -5,6 +5,7 @@ mod connection;
 mod engine;
 mod holder;
 mod lease;
+mod process;
 mod project;
 mod pull;
 

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use bowline_core::digest::Digest;
 use bowline_testkit::host::Host;
+use bowline_testkit::java;
 use bowline_testkit::registry::{Registry, start_docker_registry};
 use bowline_testkit::repository::{Origin, Repository};
 use bowline_testkit::skip::{missing_program, skip};
@@ -126,24 +127,10 @@ fn tools() -> Option<()> {
     }
 }
 
-/// Makes a Java runtime with jlink, with the libraries that it needs, and pushes it. Gives its reference.
+/// Makes a Java runtime and pushes it. Gives its reference.
 fn push_runtime(registry: &Registry, folder: &Path) -> String {
     let root = folder.join("root");
-    std::fs::create_dir_all(root.join("tmp")).unwrap();
-    let java = root.join("opt/java");
-    std::fs::create_dir_all(java.parent().unwrap()).unwrap();
-    run(Command::new("jlink")
-        .args(["--add-modules", "java.base,jdk.httpserver", "--strip-debug", "--no-header-files"])
-        .args(["--no-man-pages", "--compress=2", "--output"])
-        .arg(&java));
-    let libraries = run(Command::new("ldd").args([java.join("bin/java"), java.join("lib/server/libjvm.so")]));
-    for library in
-        libraries.split_whitespace().filter(|word| word.starts_with("/lib") && !word.ends_with(':'))
-    {
-        let copy = root.join(&library[1..]);
-        std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
-        std::fs::copy(library, copy).unwrap();
-    }
+    java::write_runtime(&root, "java.base,jdk.httpserver");
     let archive = docker_archive(folder, &root);
     let reference = format!("{}:17", registry.repository("java"));
     run(Command::new("skopeo")
