@@ -10,6 +10,7 @@ mod validity;
 use std::collections::BTreeMap;
 
 use super::profile::{Profile, ServiceProfile, Window};
+use super::runtime::vitals::Vitals;
 use super::runtime::{Jvm, Program, Runtime};
 pub use validity::{Doubt, doubts};
 
@@ -27,10 +28,10 @@ pub struct Facts {
     pub runtime: Runtime,
     /// What it is given now.
     pub given: Given,
-    /// How many threads it had, at most; none where nobody looked.
+    /// How many threads it has, all of them; none where nobody looked.
     pub threads: Option<u32>,
-    /// What is alive in its heap after everything else was cleared away, in bytes; none where nobody could ask.
-    pub live: Option<u64>,
+    /// What its virtual machine says of itself; none where it has none, or that keeps no counters.
+    pub vitals: Option<Vitals>,
 }
 
 /// What a container is given: thousandths of a core and bytes; none where nothing is said.
@@ -108,7 +109,7 @@ pub fn advise(profile: &Profile, facts: &BTreeMap<String, Facts>) -> Vec<Advice>
         let doubts = doubts(&profile.machine, service);
         let mut lines: Vec<Line> = cpu(service, known).into_iter().collect();
         match &known.runtime {
-            Runtime::Jvm(jvm) => lines.extend(jvm::lines(jvm, service, known, profile)),
+            Runtime::Jvm(jvm) => lines.extend(jvm::lines(jvm, service, known, profile, doubts.is_empty())),
             Runtime::Plain => lines.extend(memory(service, known)),
         }
         all.push(Advice { service: name.clone(), window: service.window, lines, doubts });

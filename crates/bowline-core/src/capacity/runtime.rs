@@ -39,10 +39,22 @@ pub struct Jvm {
     pub direct: Option<u64>,
     /// `-Xss`.
     pub stack: Option<u64>,
-    /// `server.tomcat.threads.max`.
-    pub tomcat: Option<u32>,
-    /// `spring.datasource.hikari.maximum-pool-size`.
-    pub pool: Option<u32>,
+    /// `server.tomcat.threads.max`, as far as the command line and the environment tell.
+    pub tomcat: Property,
+    /// `spring.datasource.hikari.maximum-pool-size`, likewise.
+    pub pool: Property,
+    /// `spring.threads.virtual.enabled`: a request then takes no thread of Tomcat's.
+    pub virtual_threads: bool,
+}
+
+/// A number that Spring was told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Property {
+    /// The number; none where neither command line nor environment says one.
+    pub value: Option<u32>,
+    /// The environment variable by which another one can be given. None where it would not be heard: arguments and system
+    /// properties go before the environment (Spring Boot, "Externalized Configuration").
+    pub variable: Option<&'static str>,
 }
 
 /// A program that brings its own rules.
@@ -69,32 +81,28 @@ impl Runtime {
         if !command.first().is_some_and(is_java) {
             return Self::Plain;
         }
-        let mut jvm = Jvm { program: program(command), ..Jvm::default() };
+        let mut jvm = Jvm { program: program(command, environment), ..Jvm::default() };
         let words = |variable: &str| {
             let text = environment.get(variable).map(String::as_str).unwrap_or_default();
-            text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+            text.split_whitespace().collect::<Vec<_>>()
         };
-        let before = words("JAVA_TOOL_OPTIONS").into_iter().chain(words("JDK_JAVA_OPTIONS"));
-        for option in before.chain(command.iter().skip(1).cloned()).chain(words("_JAVA_OPTIONS")) {
-            jvm.hear(&option);
+        let mut all = [words("JAVA_TOOL_OPTIONS"), words("JDK_JAVA_OPTIONS")].concat();
+        all.extend(command.iter().skip(1).map(String::as_str));
+        all.extend(words("_JAVA_OPTIONS"));
+        for option in &all {
+            jvm.hear(option);
         }
         jvm.variable = jvm.free_variable(environment);
-        // What Spring is told in the environment goes before its files, and its arguments before both.
-        let number = |property: &str, variable: &str| {
-            let argument = command.iter().rev().find_map(|word| {
-                let word = word.trim_start_matches("--").trim_start_matches("-D");
-                word.strip_prefix(property)?.strip_prefix('=')?.parse().ok()
-            });
-            argument.or_else(|| environment.get(variable)?.trim().parse().ok())
-        };
-        jvm.tomcat = number("server.tomcat.threads.max", "SERVER_TOMCAT_THREADS_MAX");
-        jvm.pool = number(
+        let spring = Spring { words: &all, environment };
+        jvm.tomcat = spring.number("server.tomcat.threads.max", &["SERVER_TOMCAT_THREADS_MAX"]);
+        // Both are heard: dashes may be left out, or be underscores.
+        jvm.pool = spring.number(
             "spring.datasource.hikari.maximum-pool-size",
-            "SPRING_DATASOURCE_HIKARI_MAXIMUM_POOL_SIZE",
-        )
-        .or_else(|| {
-            number("spring.datasource.hikari.maximum-pool-size", "SPRING_DATASOURCE_HIKARI_MAXIMUMPOOLSIZE")
-        });
+            &["SPRING_DATASOURCE_HIKARI_MAXIMUMPOOLSIZE", "SPRING_DATASOURCE_HIKARI_MAXIMUM_POOL_SIZE"],
+        );
+        jvm.virtual_threads = spring
+            .told("spring.threads.virtual.enabled", &["SPRING_THREADS_VIRTUAL_ENABLED"])
+            .is_some_and(|(value, _)| value.eq_ignore_ascii_case("true"));
         Self::Jvm(jvm)
     }
 }
@@ -147,16 +155,48 @@ impl Jvm {
     }
 }
 
+/// What Spring is told outside of its files: arguments go before system properties, these before the environment, and the
+/// environment before the files.
+struct Spring<'a> {
+    words: &'a [&'a str],
+    environment: &'a BTreeMap<String, String>,
+}
+
+impl<'a> Spring<'a> {
+    /// What a property is said to be, and the variable that says so where it is one.
+    fn told(&self, property: &str, variables: &[&'static str]) -> Option<(&'a str, Option<&'static str>)> {
+        let given = |prefix: &str| {
+            let value = |word: &&'a str| word.strip_prefix(prefix)?.strip_prefix(property)?.strip_prefix('=');
+            self.words.iter().rev().find_map(value)
+        };
+        given("--").or_else(|| given("-D")).map(|value| (value, None)).or_else(|| {
+            let of = |name: &&'static str| Some((self.environment.get(*name)?.trim(), Some(*name)));
+            variables.iter().find_map(of)
+        })
+    }
+
+    /// A property that is a number. Of the variables the first that is there counts, else the last is the one to set.
+    fn number(&self, property: &str, variables: &[&'static str]) -> Property {
+        match self.told(property, variables) {
+            Some((value, variable)) => Property { value: value.parse().ok(), variable },
+            // A document in the environment goes before other variables.
+            None if self.environment.contains_key("SPRING_APPLICATION_JSON") => Property::default(),
+            None => Property { value: None, variable: variables.last().copied() },
+        }
+    }
+}
+
 /// `-XX:ThreadStackSize=` counts in units of 1024 bytes.
 fn thread_stack(option: &str) -> Option<u64> {
     option.strip_prefix("-XX:ThreadStackSize=")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-fn program(command: &[String]) -> Program {
+fn program(command: &[String], environment: &BTreeMap<String, String>) -> Program {
     let has = |part: &str| command.iter().any(|word| word.contains(part));
     if has("kafka.Kafka") {
         Program::Kafka
-    } else if has("org.springframework.boot") || has("-Dspring.") || has("--spring.") || has("--server.port")
+    } else if ["org.springframework.boot", "-Dspring.", "--spring.", "--server.port"].into_iter().any(has)
+        || environment.keys().any(|name| name.starts_with("SPRING_"))
     {
         Program::Spring
     } else {
@@ -206,7 +246,7 @@ mod tests {
             panic!()
         };
         assert_eq!(
-            (jvm.tomcat, jvm.pool, jvm.stack, jvm.share),
+            (jvm.tomcat.value, jvm.pool.value, jvm.stack, jvm.share),
             (Some(30), Some(5), Some(256 << 10), Some(625))
         );
         assert_eq!((jvm.heap_limit(1000), Jvm::default().heap_limit(1 << 30)), (500, 256 << 20));
@@ -218,6 +258,38 @@ mod tests {
             panic!()
         };
         assert_eq!((broker.program, broker.heap_limit(1 << 30)), (Program::Kafka, 1 << 30));
+    }
+
+    #[test]
+    fn spring_hears_arguments_before_properties_before_the_environment() {
+        let jvm = |command, environment: &[(&str, &str)]| match read(command, environment) {
+            Runtime::Jvm(jvm) => jvm,
+            Runtime::Plain => panic!("{command}"),
+        };
+        let (tomcat, canonical) = ("SERVER_TOMCAT_THREADS_MAX", "SPRING_DATASOURCE_HIKARI_MAXIMUMPOOLSIZE");
+        let usual = "SPRING_DATASOURCE_HIKARI_MAXIMUM_POOL_SIZE";
+        let option = ("JAVA_TOOL_OPTIONS", "-Dserver.tomcat.threads.max=40");
+        let argument = "java -jar a.jar --server.tomcat.threads.max=30";
+        let max = "server.tomcat.threads.max";
+        for (command, environment, value, variable) in [
+            ("java -jar a.jar", &[][..], None, Some(tomcat)),
+            ("java -jar a.jar", &[(tomcat, " 20 ")], Some(20), Some(tomcat)),
+            ("java -jar a.jar", &[(tomcat, "20"), option], Some(40), None),
+            (argument, &[(tomcat, "20"), option], Some(30), None),
+            ("java -jar a.jar", &[("SPRING_APPLICATION_JSON", max)], None, None),
+        ] {
+            assert_eq!(jvm(command, environment).tomcat, Property { value, variable }, "{command}");
+        }
+        assert_eq!(jvm("java -jar a.jar", &[]).pool.variable, Some(usual));
+        assert_eq!(
+            jvm("java -jar a.jar", &[(usual, "5"), (canonical, "6")]).pool,
+            Property { value: Some(6), variable: Some(canonical) }
+        );
+        let profile = ("SPRING_PROFILES_ACTIVE", "prod");
+        assert_eq!(jvm("java -jar a.jar", &[profile]).program, Program::Spring);
+        assert_eq!(jvm("java -jar a.jar", &[]).program, Program::Other);
+        let threads = ("SPRING_THREADS_VIRTUAL_ENABLED", "true");
+        assert!(jvm("java -jar a.jar", &[threads]).virtual_threads);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bowline_testkit::java;
 use serde_json::Value;
 
 use crate::scene::{Place, QUICK, Scene};
@@ -104,6 +105,34 @@ fn what_a_machine_cannot_carry_is_refused_and_what_a_release_changed_is_told() {
     let again = scene.run(&["--json", "deploy", "box"]).exits(0);
     assert!(again.summary().get("capacity").is_none() && again.took < Duration::from_secs(25), "{again}");
     scene.run(&["capacity", "stop", "box", "--forget"]).exits(0);
+}
+
+#[test]
+fn a_virtual_machine_s_own_figures_come_with_the_advice() {
+    let compose = "services:\n  web: {image: 'web:1', mem_limit: 64M}\n  user: {image: 'java:1', mem_limit: 400M, command: [-Xmx128m, -XX:+UseSerialGC, -cp, /app, Hold, '40', '500', '20']}\n";
+    let Some(stage) = Stage::new("v-vitals", TOML, compose) else { return };
+    if java::make(&stage.host, "java:1").is_none() {
+        return;
+    }
+    stage.compose(&["up", "--detach", "--wait"]);
+    assert_eq!(stage.json(&["capacity", "start", "near", "--every", "1s"])["begun"], true);
+    measured(&stage, "near");
+    for target in TARGETS {
+        let advice = stage.json(&["capacity", "advise", target]);
+        let of = |name: &str| {
+            advice["advice"].as_array().unwrap().iter().find(|one| one["service"] == name).unwrap().clone()
+        };
+        let (user, web) = (of("user"), of("web"));
+        assert_eq!(web["vitals"], Value::Null);
+        let figure = |name: &str| user["vitals"][name].as_u64().unwrap();
+        assert!((40..48).contains(&(figure("live") >> 20)), "{user}");
+        assert!((45..55).contains(&figure("threads_peak")), "{user}");
+        assert_eq!(figure("heap_limit"), 128 << 20);
+        // Of a run of seconds nothing is made: its heap stays.
+        let lines = user["lines"].as_array().unwrap();
+        assert!(lines.iter().all(|line| !line["advised"].to_string().contains("-Xmx")), "{user}");
+    }
+    stage.json(&["capacity", "stop", "near", "--forget"]);
 }
 
 #[test]

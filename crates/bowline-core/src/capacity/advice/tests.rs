@@ -62,7 +62,16 @@ fn profile(services: &[(&str, Course)]) -> Profile {
 fn facts(command: &str) -> Facts {
     let command: Vec<String> = command.split(' ').map(str::to_owned).collect();
     let runtime = Runtime::read(&command, &BTreeMap::new());
-    Facts { runtime, given: Given::default(), threads: None, live: None }
+    Facts { runtime, given: Given::default(), threads: None, vitals: None }
+}
+
+/// A virtual machine that something was cleared away in after two days.
+fn seasoned() -> Vitals {
+    Vitals { collected: Some(2 * 86_400_000), threads: Some(30), threads_peak: Some(30), ..Vitals::default() }
+}
+
+fn why(advice: &Advice, setting: &Setting) -> String {
+    advice.lines.iter().find(|line| line.setting == *setting).unwrap().why.clone()
 }
 
 fn advice(course: Course, facts: Facts) -> Advice {
@@ -131,7 +140,7 @@ fn a_virtual_machine_s_heap_is_not_what_it_held() {
     assert_eq!(advised(&advice, &Setting::Memory), Some(Amount::Bytes(507 << 20)));
 
     // Who could ask it what is alive knows better.
-    known.live = Some(60 << 20);
+    known.vitals = Some(Vitals { live: Some(60 << 20), ..seasoned() });
     let advice =
         advise(&profile(&[("user", course)]), &BTreeMap::from([("user".to_owned(), known)])).remove(0);
     assert_eq!(advised(&advice, &variable), Some(Amount::Text("-Xmx120m".to_owned())));
@@ -196,4 +205,131 @@ fn a_small_machine_s_heap_is_not_halved() {
     let advice = advice(course, facts("java -jar user.jar"));
     let heap = advised(&advice, &Setting::Variable("JAVA_TOOL_OPTIONS".to_owned()));
     assert!(heap.is_none() || heap == Some(Amount::Text("-Xmx126m".to_owned())), "{heap:?}");
+}
+
+#[test]
+fn what_is_alive_counts_from_a_day_after_the_start() {
+    // It grew to what it may, and little of it is alive.
+    let course = Course { memory: 700 << 20, limit: 768 << 20, ..Course::default() };
+    let (heap, memory) = (Setting::Variable("_JAVA_OPTIONS".to_owned()), Setting::Memory);
+    let with = |vitals: Vitals| {
+        let mut known = facts("java -Xmx512m -jar user.jar");
+        known.vitals = Some(Vitals { heap_limit: Some(512 << 20), ..vitals });
+        advice(course.clone(), known)
+    };
+    let alive = |mebi: u64| Vitals { live: Some(mebi << 20), ..seasoned() };
+    let advice = with(alive(100));
+    assert_eq!(advised(&advice, &heap), Some(Amount::Text("-Xmx200m".to_owned())));
+    let early = with(Vitals { collected: Some(86_399_999), ..alive(100) });
+    assert_eq!(advised(&early, &heap), None);
+    assert!(why(&early, &memory).contains("from a day after its start"), "{early:?}");
+    // A bound is no ground for more.
+    let full = with(alive(300));
+    assert_eq!(advised(&full, &heap), None);
+    assert!(why(&full, &memory).contains("up to 300 MiB of it can be alive: its old generation"), "{full:?}");
+    let cleared = with(Vitals { old_collections: 3, ..alive(300) });
+    assert!(why(&cleared, &memory).contains("up to 300 MiB of it can be alive)"), "{cleared:?}");
+}
+
+#[test]
+fn the_smaller_of_two_figures_that_are_enough_counts() {
+    // It can have held 195 MiB, and two thirds of what its old generation holds may be dead.
+    let mut known = facts("java -jar user.jar");
+    known.vitals = Some(Vitals { live: Some(180 << 20), heap_limit: Some(1 << 30), ..seasoned() });
+    let advice = advice(Course { memory: 300 << 20, ..Course::default() }, known);
+    let heap = advised(&advice, &Setting::Variable("JAVA_TOOL_OPTIONS".to_owned()));
+    assert_eq!(heap, Some(Amount::Text("-Xmx244m".to_owned())));
+}
+
+#[test]
+fn classes_take_what_they_took_and_some_more() {
+    let memory = |metaspace: Option<u64>, collected: u64, command: &str| {
+        let mut known = facts(command);
+        let size = metaspace.map(|size| size << 20);
+        known.vitals = Some(Vitals { metaspace: size, collected: Some(collected), ..seasoned() });
+        let advice = advice(Course { limit: 2 << 30, memory: 1 << 20, ..Course::default() }, known);
+        let text = why(&advice, &Setting::Memory);
+        text.split_once("metaspace ").unwrap().1.split_once(',').unwrap().0.to_owned()
+    };
+    let (day, hour, command) = (86_400_000, 3_600_000, "java -jar user.jar");
+    assert_eq!(memory(Some(40), day, command), "46 MiB");
+    assert_eq!(memory(Some(40), hour, command), "96 MiB");
+    assert_eq!(memory(Some(200), hour, command), "230 MiB");
+    assert_eq!(memory(None, day, command), "96 MiB");
+    let limited = "java -XX:MaxMetaspaceSize=128m -jar user.jar";
+    assert_eq!(memory(Some(40), day, limited), "46 MiB");
+    assert_eq!(memory(Some(200), day, limited), "128 MiB");
+    assert_eq!(memory(None, day, limited), "128 MiB");
+}
+
+/// A service with Spring that had so many threads that run Java, and twelve others.
+fn crowded(command: &str, peak: u32) -> Facts {
+    let mut known = facts(command);
+    known.threads = Some(peak - 4 + 12);
+    known.vitals = Some(Vitals { threads: Some(peak - 4), threads_peak: Some(peak), ..seasoned() });
+    known
+}
+
+#[test]
+fn tomcat_may_make_twice_the_threads_that_it_needed() {
+    let tomcat = Setting::Variable("SERVER_TOMCAT_THREADS_MAX".to_owned());
+    let course = || Course { memory: 300 << 20, ..Course::default() };
+    let found = advice(course(), crowded(SPRING, 45));
+    let line = found.lines.iter().find(|line| line.setting == tomcat).unwrap();
+    assert_eq!((&line.advised, line.frees), (&Amount::Text("50".to_owned()), Some(150 << 20)));
+    assert!(line.now.is_none() && line.why.contains("may make 200") && line.shrinks(), "{line:?}");
+    // 57 threads there were, 25 of them for requests, which are to be 50.
+    assert!(why(&found, &Setting::Memory).contains("82 threads' stacks 82 MiB (it had 57)"), "{found:?}");
+
+    // Nothing of it in a short window: then memory is there for twice what there was.
+    let short = advice(Course { minutes: 60, limit: 64 << 20, ..course() }, crowded(SPRING, 45));
+    assert_eq!(advised(&short, &tomcat), None);
+    assert!(why(&short, &Setting::Memory).contains("114 threads' stacks"), "{short:?}");
+    // Nor where there were many, where it is not heard, where no request takes a thread, or where it is no Spring.
+    for (command, peak) in [
+        (SPRING, 75),
+        ("java -Dspring.a=b -Dserver.tomcat.threads.max=200 -jar a.jar", 45),
+        ("java -Dspring.a=b -Dspring.threads.virtual.enabled=true -jar a.jar", 45),
+        ("java -jar a.jar", 45),
+    ] {
+        assert_eq!(advised(&advice(course(), crowded(command, peak)), &tomcat), None, "{command}");
+    }
+    // A stack of its own size frees as much.
+    let small = advice(course(), crowded(&SPRING.replace("-jar", "-Xss256k -jar"), 45));
+    let line = small.lines.iter().find(|line| line.setting == tomcat).unwrap();
+    assert_eq!(line.frees, Some(150 << 18));
+}
+
+#[test]
+fn no_request_waits_that_did_not_wait_before() {
+    for peak in 12..60 {
+        let tomcat = Setting::Variable("SERVER_TOMCAT_THREADS_MAX".to_owned());
+        let advice = advice(Course::default(), crowded(SPRING, peak));
+        let Some(Amount::Text(advised)) = advised(&advice, &tomcat) else { panic!("{peak}: {advice:?}") };
+        assert!(advised.parse::<u32>().unwrap() >= peak - 11, "{peak}: {advised}");
+    }
+}
+
+#[test]
+fn connections_that_no_request_can_use_are_too_many() {
+    let pool = Setting::Variable("SPRING_DATASOURCE_HIKARI_MAXIMUM_POOL_SIZE".to_owned());
+    let with = |size: &str, course: Course| {
+        let mut known = crowded(SPRING, 45);
+        let variables = [("SPRING_DATASOURCE_HIKARI_MAXIMUM_POOL_SIZE".to_owned(), size.to_owned())].into();
+        let command: Vec<String> = SPRING.split(' ').map(str::to_owned).collect();
+        known.runtime = Runtime::read(&command, &variables);
+        advised(&advice(course, known), &pool)
+    };
+    assert_eq!(with("80", Course::default()), Some(Amount::Text("50".to_owned())));
+    assert_eq!(with("50", Course::default()), None);
+    assert_eq!(with("80", Course { minutes: 60, ..Course::default() }), None);
+    assert_eq!(advised(&advice(Course::default(), crowded(SPRING, 45)), &pool), None);
+}
+
+#[test]
+fn never_less_memory_than_was_held() {
+    let mut known = crowded(SPRING, 45);
+    known.vitals = Some(Vitals { live: Some(1), metaspace: Some(1), ..known.vitals.unwrap() });
+    let advice = advice(Course { memory: 600 << 20, limit: 2 << 30, ..Course::default() }, known);
+    assert_eq!(advised(&advice, &Setting::Memory), Some(Amount::Bytes(660 << 20)));
 }

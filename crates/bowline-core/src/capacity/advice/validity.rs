@@ -7,7 +7,7 @@ use super::super::profile::{MachineProfile, ServiceProfile};
 use super::bytes;
 
 /// The shortest window on whose word something may be taken away: a day has one peak at least.
-const SHORTEST: Duration = Duration::from_secs(86_400);
+pub(super) const SHORTEST: Duration = Duration::from_secs(86_400);
 /// Above so many thousandths of the time, what was kept back hides what is needed.
 const MUCH: u64 = 10;
 

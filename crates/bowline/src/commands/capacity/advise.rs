@@ -3,6 +3,7 @@
 use bowline_core::capacity::advice::{Advice, advise};
 use bowline_core::capacity::profile::Profile;
 use bowline_core::capacity::recommendation::{Opinion, opinions};
+use bowline_core::capacity::runtime::vitals::Vitals;
 use bowline_measurement::rollup::Step;
 use clap::Args;
 use serde_json::{Value, json};
@@ -49,8 +50,11 @@ pub(super) async fn run(context: &Context, args: AdviseArgs) -> Outcome<()> {
     let all = advise(&profile, &known);
     let others = opinions(&measured.rows, clock::now().as_millisecond(), service_of(&host.project));
     if context.ui.json {
-        let advice: Vec<Value> =
-            all.iter().map(|advice| encode(advice, others.get(&advice.service))).collect();
+        let advice = all.iter().map(|advice| {
+            let vitals = known.get(&advice.service).and_then(|facts| facts.vitals.as_ref());
+            encode(advice, vitals, others.get(&advice.service))
+        });
+        let advice: Vec<Value> = advice.collect();
         context.ui.data(&json!({ "target": host.target, "advice": advice }));
     } else {
         context.ui.print(&show_advice(&all, width::of_stdout()));
@@ -68,7 +72,7 @@ pub(super) async fn run(context: &Context, args: AdviseArgs) -> Outcome<()> {
     Ok(())
 }
 
-fn encode(advice: &Advice, others: Option<&Opinion>) -> Value {
+fn encode(advice: &Advice, vitals: Option<&Vitals>, others: Option<&Opinion>) -> Value {
     let lines = advice.lines.iter().map(|line| {
         json!({
             "setting": setting(&line.setting), "now": line.now.as_ref().map(amount), "advised": amount(&line.advised),
@@ -85,6 +89,7 @@ fn encode(advice: &Advice, others: Option<&Opinion>) -> Value {
     json!({
         "service": advice.service,
         "window": advice.window,
+        "vitals": vitals,
         "lines": lines.collect::<Vec<_>>(), "doubts": doubts.collect::<Vec<_>>(),
         "others": others,
     })

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bowline_core::capacity::advice::{Facts, Given};
 use bowline_core::capacity::runtime::Runtime;
+use bowline_core::capacity::runtime::vitals::Vitals;
 use bowline_core::health::ProcessState;
 use futures_util::future::join_all;
 
@@ -24,11 +25,20 @@ pub async fn of_host(host: &Host) -> Outcome<BTreeMap<String, Facts>> {
         running.rev().map(|there| (there.service.as_str(), there.id.as_str())).collect();
     let looks = first.into_iter().map(async |(service, id)| {
         let program = host.engine.program(id).await.ok()?;
+        let runtime = Runtime::read(&program.command, &program.environment);
+        let vitals = match &runtime {
+            Runtime::Jvm(_) => {
+                // Advice is made without them where they cannot be had.
+                let files = host.engine.counters(id, &program.user).await.unwrap_or_default();
+                Vitals::of_container(files.iter().map(Vec::as_slice), program.started)
+            }
+            Runtime::Plain => None,
+        };
         let facts = Facts {
-            runtime: Runtime::read(&program.command, &program.environment),
+            runtime,
             given: Given { cpu_limit: program.cpu, memory_limit: program.memory, ..Given::default() },
             threads: program.threads,
-            live: None,
+            vitals,
         };
         Some((service.to_owned(), facts))
     });
