@@ -103,6 +103,10 @@ impl Roster {
 }
 
 /// What a container is called: as part of its Compose project, of its pod, or by the name that it was given.
+///
+/// What `docker compose run` started bears the labels of a service, number included, and is none of its containers: a
+/// migration of an hour would count as the service's own work. It goes by its own name, which has no slash, so that nobody
+/// takes it for part of a project. Compose writes `True` there (its `pkg/api/labels.go`), as Python's version did.
 fn name(listed: &Listed) -> String {
     let label = |key: &str| listed.labels.as_ref()?.get(key).filter(|value| !value.is_empty());
     let join = |keys: [&str; 3]| {
@@ -117,7 +121,9 @@ fn name(listed: &Listed) -> String {
         let names = listed.names.iter().flatten().filter_map(|name| name.strip_prefix('/'));
         names.filter(|name| !name.contains('/')).map(str::to_owned).next()
     };
-    join(compose).or_else(|| join(pod)).or_else(own).unwrap_or_else(|| listed.id.clone())
+    let passing = label("com.docker.compose.oneoff").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let compose = (!passing).then(|| join(compose)).flatten();
+    compose.or_else(|| join(pod)).or_else(own).unwrap_or_else(|| listed.id.clone())
 }
 
 #[cfg(test)]
@@ -156,8 +162,12 @@ mod tests {
             ("io.kubernetes.pod.name", "user-0"),
             ("io.kubernetes.container.name", "main"),
         ];
+        let run = |oneoff| [&compose[..], &[("com.docker.compose.oneoff", oneoff)]].concat();
         for (one, expected) in [
             (listed("a", &["/chat-user-1"], &compose), "chat/user/1"),
+            (listed("a", &["/chat-user-1"], &run("False")), "chat/user/1"),
+            (listed("a", &["/chat-user-run-1f2e3d"], &run("True")), "chat-user-run-1f2e3d"),
+            (listed("a", &["/chat"], &run("true")), "chat"),
             (listed("a", &["/k8s_main"], &pod), "shop/user-0/main"),
             (listed("a", &["/other/link", "/registry"], &compose[..2]), "registry"),
             (Listed { id: "a".into(), ..Listed::default() }, "a"),

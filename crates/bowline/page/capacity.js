@@ -58,7 +58,8 @@
   const top = element("thead");
   top.append(head);
   const body = element("tbody");
-  for (const service of data.services) {
+  const others = data.others.map((other) => ({ ...other, name: `${other.name} (of no service here)` }));
+  for (const service of [...data.services, ...others]) {
     const row = element("tr");
     for (const [, text, warn] of columns) row.append(element("td", text(service), warn && warn(service) ? "warn" : ""));
     body.append(row);

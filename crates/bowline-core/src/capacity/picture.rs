@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::machine::MachineType;
-use super::profile::{Profile, Window};
+use super::profile::{Profile, ServiceProfile, Window};
 use bowline_measurement::interval::{Interval, Machine, Usage, fold_minutes};
 
 /// A picture of a window. Amounts of processors are cores, sizes bytes, times milliseconds since 1970 unless they say
@@ -26,6 +26,9 @@ pub struct Picture {
     pub charts: Vec<Chart>,
     /// The services by name.
     pub services: Vec<Row>,
+    /// Containers of no service that worked most, the busiest first: of other projects, and what `docker compose run` started.
+    /// Without them nobody could tell where the rest of the machine's time went.
+    pub others: Vec<Row>,
     /// What was deployed meanwhile.
     pub deployments: Vec<Deployment>,
 }
@@ -88,6 +91,9 @@ pub struct Deployment {
     pub release: String,
 }
 
+/// So many containers of no service are told: a timer that runs one every hour leaves hundreds of names in a month.
+const OTHERS: usize = 5;
+
 /// Makes a picture of at most so many points in time. `service` says to which service a container belongs.
 pub fn paint(
     title: &str,
@@ -97,7 +103,10 @@ pub fn paint(
     points: usize,
     service: impl Fn(&str) -> Option<String>,
 ) -> Picture {
-    let profile = Profile::new(&fold_minutes(intervals), &service);
+    let minutes = fold_minutes(intervals);
+    let profile = Profile::new(&minutes, &service);
+    let none = |container: &str| service(container).is_none().then(|| container.to_owned());
+    let others = Profile::new(&minutes, none);
     let joined = with_gaps(join(intervals, points));
     let names: BTreeSet<&String> = profile.services.keys().collect();
     let of_services = |value: fn(&Usage, &Interval) -> f64, add: bool| -> Vec<Line> {
@@ -137,7 +146,8 @@ pub fn paint(
         tiles: tiles(&profile, machine),
         times: joined.iter().map(|one| (one.from + one.to) as f64 / 2_000.0).collect(),
         charts,
-        services: rows(&profile),
+        services: profile.services.iter().map(row).collect(),
+        others: busiest(&others),
         deployments,
     }
 }
@@ -209,8 +219,8 @@ fn pressure(intervals: &[Interval]) -> Chart {
     Chart { title: "Time in which something waited for".to_owned(), unit: "percent", most: Some(10.0), lines }
 }
 
-fn rows(profile: &Profile) -> Vec<Row> {
-    let row = |(name, service): (&String, &super::profile::ServiceProfile)| Row {
+fn row((name, service): (&String, &ServiceProfile)) -> Row {
+    Row {
         name: name.clone(),
         replicas: service.replicas,
         average: thousandths(service.average),
@@ -221,8 +231,15 @@ fn rows(profile: &Profile) -> Vec<Row> {
         throttled: service.throttling() as f64 / 10.0,
         restarts: service.restarts,
         oom_kills: service.oom_kills,
-    };
-    profile.services.iter().map(row).collect()
+    }
+}
+
+/// Those that used most processor time in all.
+fn busiest(profile: &Profile) -> Vec<Row> {
+    let mut all: Vec<(&String, &ServiceProfile)> = profile.services.iter().collect();
+    let used = |service: &ServiceProfile| service.average.saturating_mul(service.window.seen);
+    all.sort_by_key(|(_, service)| std::cmp::Reverse(used(service)));
+    all.into_iter().take(OTHERS).map(row).collect()
 }
 
 /// What was kept from services is not in the figures: their demand is higher than what is shown.
@@ -335,6 +352,21 @@ mod tests {
         let picture = paint("box", &[minute(0)], None, Vec::new(), 10, service);
         assert!(picture.notes[0].contains("The hypervisor kept 33.3 %"), "{:?}", picture.notes);
         assert_eq!(picture.tiles[0], ("of all processors, on average".to_owned(), "10 %".to_owned()));
+    }
+
+    #[test]
+    fn what_belongs_to_no_service_is_seen_by_its_own_name() {
+        let mut minutes = vec![minute(0), minute(1)];
+        for number in 0..9 {
+            let usage = Usage { seen: 60_000, cpu: 6_000_000 * (number + 1), ..Usage::default() };
+            minutes[0].containers.insert(format!("p-user-run-{number}"), usage);
+        }
+        let picture = paint("box", &minutes, None, Vec::new(), 10, service);
+        let names: Vec<&str> = picture.others.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(names, [8, 7, 6, 5, 4].map(|number| format!("p-user-run-{number}")));
+        assert!((picture.others[0].average - 0.9).abs() < 1e-9);
+        assert_eq!(picture.services.len(), 1, "and is no part of any");
+        assert!((picture.services[0].average - 0.15).abs() < 1e-9);
     }
 
     #[test]

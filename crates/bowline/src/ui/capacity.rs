@@ -68,7 +68,7 @@ pub fn show(picture: &Picture, columns: Option<usize>) -> String {
     for (name, value) in &picture.tiles {
         text.push_str(&format!("\n  {value:>7} {name}"));
     }
-    if picture.services.is_empty() {
+    if picture.services.is_empty() && picture.others.is_empty() {
         return text;
     }
     text.push_str("\n\n");
@@ -93,6 +93,12 @@ pub fn show(picture: &Picture, columns: Option<usize>) -> String {
     let rows: Vec<Vec<String>> = picture.services.iter().map(row).collect();
     let header = ["SERVICE", "CPU", "MEAN", "95 %", "START", "MEMORY", "MOST", "LIMIT", "TROUBLE"];
     text.push_str(&render_within(&header, &rows, columns));
+    let other = |row: &Row| vec![row.name.clone(), cores(row.average), bytes(row.most), trouble(row)];
+    let others: Vec<Vec<String>> = picture.others.iter().map(other).collect();
+    if !others.is_empty() {
+        text.push_str("\n\nbeside them, of no service here, the busiest:\n");
+        text.push_str(&render_within(&["CONTAINER", "MEAN", "MOST", "TROUBLE"], &others, columns));
+    }
     text
 }
 

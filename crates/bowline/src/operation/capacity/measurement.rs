@@ -91,3 +91,17 @@ pub fn deployments(history: &[Entry]) -> Vec<Deployment> {
     };
     history.iter().rev().filter_map(deployment).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_beside_a_service_is_not_taken_for_it() {
+        let service = service_of("chat");
+        assert_eq!(service("chat/user/1"), Some("user".to_owned()));
+        for other in ["chat-user-run-1f2e3d", "chat", "shop/user/1"] {
+            assert_eq!(service(other), None, "{other}");
+        }
+    }
+}
