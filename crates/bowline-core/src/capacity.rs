@@ -4,6 +4,7 @@
 //! over which window and from how many samples it was made.
 
 pub mod advice;
+pub mod anchor;
 mod arithmetic;
 pub mod comparison;
 pub mod credit;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::anchor::anchors;
 use super::fleet::Fleet;
 use super::machine::MachineType;
 use super::outlook::{Load, Outlook, Overhead};
@@ -32,6 +33,8 @@ pub struct Need {
     pub surge: u64,
     /// What one of them asks for and uses.
     pub load: Load,
+    /// By what its pods may be held to the machine that they are on ([`anchors`]), in words.
+    pub anchors: Vec<String>,
 }
 
 impl Need {
@@ -41,7 +44,7 @@ impl Need {
         let spec = json!({ "containers": [{ "name": name, "resources": { "requests": requests } }] });
         let owner = Owner { kind: "Deployment".to_owned(), name: name.to_owned() };
         let (name, namespace) = (name.to_owned(), String::new());
-        Self { name, namespace, owner, labels: None, spec, replicas, surge: 0, load }
+        Self { name, namespace, owner, labels: None, spec, replicas, surge: 0, load, anchors: Vec::new() }
     }
 
     /// What a workload of a cluster needs by its manifest; none where it runs nothing for long.
@@ -71,6 +74,7 @@ impl Need {
             replicas,
             surge: if alone { 0 } else { surge_of(manifest, replicas) },
             load,
+            anchors: anchors(kind, &manifest.value),
         })
     }
 
@@ -128,10 +132,25 @@ pub struct Forecast {
     pub placement: Placement,
     /// Machine by machine.
     pub nodes: Vec<NodeForecast>,
-    /// What the loss of each machine means; empty where there is but one.
+    /// What the loss of each machine means, by room and rules alone; empty where there is but one.
     pub losses: Vec<Loss>,
+    /// The workloads that find room when a machine is lost, and whose data may be lost with it or out of reach.
+    pub anchored: Vec<Anchored>,
     /// What an update of each service needs for a while, one service after the other.
     pub surges: Vec<Surge>,
+}
+
+/// A workload whose pods have another place when a machine is lost, and may have to wait for it all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchored {
+    /// Its namespace; empty where it has none.
+    pub namespace: String,
+    /// The workload.
+    pub workload: String,
+    /// By what it is held, in words.
+    pub by: Vec<String>,
+    /// The machines that it has pods on.
+    pub nodes: Vec<String>,
 }
 
 /// What becomes of one machine.
@@ -175,7 +194,8 @@ impl Forecast {
             .collect();
         let surges = plan.surge(&extra, false);
         let nodes = reckon(&machines, &placement, needs);
-        Self { fleet: fleet.clone(), ground, placement, nodes, losses, surges }
+        let anchored = anchored(&losses, needs);
+        Self { fleet: fleet.clone(), ground, placement, nodes, losses, anchored, surges }
     }
 
     /// Whether everything has a place.
@@ -188,12 +208,30 @@ impl Forecast {
         self.nodes.iter().all(|node| node.outlook.lasts())
     }
 
-    /// Whether everything has a place when any one machine is lost; of a cluster with one control plane any other than that,
+    /// Whether everything goes on when any one machine is lost; of a cluster with one control plane any other than that,
     /// without which nothing is placed anew.
+    ///
+    /// That is: each pod finds room on another machine ([`has_room_for_a_loss`](Self::has_room_for_a_loss)), and none is of a
+    /// workload whose data may be on the lost one ([`in_doubt`](Self::in_doubt)). Where this is false for the second reason
+    /// alone, nobody knows: it depends on where the volumes are, which manifests do not say.
     pub fn survives(&self) -> bool {
-        let first = self.nodes.first().filter(|_| self.has_control_plane()).map(|node| node.name.as_str());
-        let mut others = self.losses.iter().filter(|loss| Some(loss.node.as_str()) != first).peekable();
+        self.has_room_for_a_loss() && self.in_doubt().next().is_none()
+    }
+
+    /// Whether each pod finds room and is let in elsewhere when any one machine is lost, with the same exception.
+    pub fn has_room_for_a_loss(&self) -> bool {
+        let mut others = self.losses.iter().filter(|loss| !self.is_first(&loss.node)).peekable();
         others.peek().is_some() && others.all(|loss| loss.waiting.is_empty())
+    }
+
+    /// The workloads that may have to wait for a machine that is lost, as their data may be there; with the same exception.
+    pub fn in_doubt(&self) -> impl Iterator<Item = &Anchored> {
+        self.anchored.iter().filter(|one| one.nodes.iter().any(|node| !self.is_first(node)))
+    }
+
+    /// Whether this is the machine with the only control plane.
+    fn is_first(&self, name: &str) -> bool {
+        self.has_control_plane() && self.nodes.first().is_some_and(|first| first.name == name)
     }
 
     /// Whether the first machine has the only control plane.
@@ -268,15 +306,41 @@ fn pod(need: &Need, number: u64) -> Pod<'_> {
     }
 }
 
+/// To whom pods belong, by their names.
+fn by_pod(needs: &[Need]) -> BTreeMap<String, &Need> {
+    needs
+        .iter()
+        .flat_map(|need| (0..need.replicas).map(move |number| (pod(need, number).name, need)))
+        .collect()
+}
+
+/// Which workloads move when a machine is lost, and may be held there. Those that find no place are told anyway.
+fn anchored(losses: &[Loss], needs: &[Need]) -> Vec<Anchored> {
+    let of_pod = by_pod(needs);
+    let mut found: BTreeMap<(&str, &str), Anchored> = BTreeMap::new();
+    for loss in losses {
+        let moved = loss.moved.iter().filter_map(|(pod, _)| of_pod.get(pod));
+        for need in moved.filter(|need| !need.anchors.is_empty()) {
+            let one = found.entry((&need.namespace, &need.name)).or_insert_with(|| Anchored {
+                namespace: need.namespace.clone(),
+                workload: need.name.clone(),
+                by: need.anchors.clone(),
+                nodes: Vec::new(),
+            });
+            if one.nodes.last() != Some(&loss.node) {
+                one.nodes.push(loss.node.clone());
+            }
+        }
+    }
+    found.into_values().collect()
+}
+
 fn reckon(
     machines: &[(String, &MachineType, Overhead)],
     placement: &Placement,
     needs: &[Need],
 ) -> Vec<NodeForecast> {
-    let of_pod: BTreeMap<String, &Need> = needs
-        .iter()
-        .flat_map(|need| (0..need.replicas).map(move |number| (pod(need, number).name, need)))
-        .collect();
+    let of_pod = by_pod(needs);
     let mut there: BTreeMap<&str, Vec<&Need>> = BTreeMap::new();
     for seat in &placement.seats {
         let (Fate::Goes(node) | Fate::Stays(node)) = &seat.fate else { continue };
@@ -343,6 +407,22 @@ mod tests {
         let single = Forecast::new(&Fleet::of(1, machine("m5.large", 96_000, false)), Ground::Hosts, &needs);
         assert!(single.fits() && single.lasts() && !single.survives());
         assert_eq!(cheapest(&[forecast, single]), Some(1));
+    }
+
+    #[test]
+    fn what_may_have_its_data_on_the_lost_machine_does_not_survive_silently() {
+        let mut needs = services(4, 100, 100 << 20);
+        needs[0].anchors = vec!["claims from data".to_owned()];
+        needs[0].replicas = 2;
+        let forecast = |ground, needs: &[Need]| {
+            Forecast::new(&Fleet::of(3, machine("m5.large", 1, false)), ground, needs)
+        };
+        let told = forecast(Ground::Managed, &needs);
+        assert!(told.fits() && told.has_room_for_a_loss() && !told.survives());
+        let one = &told.anchored[..];
+        assert!(one.len() == 1 && one[0].workload == "service-0" && one[0].nodes.len() == 2, "{one:?}");
+        needs[0].anchors.clear();
+        assert!(forecast(Ground::Managed, &needs).survives());
     }
 
     #[test]

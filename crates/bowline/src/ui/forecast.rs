@@ -1,7 +1,7 @@
 //! Forecasts for people and machines.
 
 use bowline_core::capacity::credit::Course;
-use bowline_core::capacity::forecast::{Forecast, NodeForecast};
+use bowline_core::capacity::forecast::{Anchored, Forecast, NodeForecast};
 use bowline_core::capacity::picture::hours;
 use bowline_core::capacity::placement::{Fate, Proof, Refusal, Verdict};
 use serde_json::{Value, json};
@@ -10,6 +10,8 @@ use super::printable;
 use super::table::{bytes, render_within};
 use crate::operation::capacity::machine::Machines;
 
+/// So many names are told of a list.
+const NAMES: usize = 5;
 /// So many reasons are told of a pod that finds no machine.
 const REASONS: usize = 4;
 
@@ -34,7 +36,8 @@ pub fn render(forecast: &Forecast, machines: &Machines, columns: Option<usize>) 
     let rows: Vec<Vec<String>> = forecast.nodes.iter().map(row).collect();
     let header = ["MACHINE", "KEPT", "USED", "FOR GOOD", "CPUS", "MEMORY", "OF", "CREDITS", "SERVICES"];
     text.push_str(&render_within(&header, &rows, columns));
-    for line in waiting(forecast).into_iter().chain(lost(forecast)).chain(updates(forecast)) {
+    let lines = waiting(forecast).into_iter().chain(lost(forecast)).chain(held(forecast));
+    for line in lines.chain(updates(forecast)) {
         text.push_str(&format!("\n  {}", printable(&line)));
     }
     text
@@ -83,12 +86,17 @@ fn verdict(forecast: &Forecast) -> String {
     }
     if forecast.fleet.count() > 1 {
         let first = forecast.nodes.first().map(|node| node.name.as_str()).unwrap_or_default();
-        parts.push(match (forecast.losses.is_empty(), forecast.survives(), forecast.has_control_plane()) {
+        let room = forecast.has_room_for_a_loss();
+        parts.push(match (forecast.losses.is_empty(), room, forecast.has_control_plane()) {
             (true, ..) => "each machine for itself".to_owned(),
             (_, false, _) => "none may be lost".to_owned(),
             (_, true, false) => "one may be lost".to_owned(),
             (_, true, true) => format!("one may be lost, but not {first}, which has the control plane"),
         });
+        let held: Vec<&str> = forecast.in_doubt().map(|one| one.workload.as_str()).collect();
+        if room && !held.is_empty() {
+            parts.push(format!("though the data of {} may be on it", few(&held)));
+        }
     }
     parts.join("; ")
 }
@@ -156,6 +164,27 @@ fn lost(forecast: &Forecast) -> Vec<String> {
     lines
 }
 
+/// The workloads that would find room, and whose data may be where they were.
+fn held(forecast: &Forecast) -> Vec<String> {
+    let line = |one: &Anchored| {
+        let nodes: Vec<&str> = one.nodes.iter().map(String::as_str).collect();
+        format!(
+            "{}: its data may be on the lost machine ({}): it may have to wait for it, without {}",
+            one.workload,
+            one.by.join(", "),
+            few(&nodes)
+        )
+    };
+    forecast.anchored.iter().map(line).collect()
+}
+
+/// The first of many names, and how many more there are.
+fn few(names: &[&str]) -> String {
+    let (first, more) = names.split_at(names.len().min(NAMES));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    format!("{}{more}", first.join(", "))
+}
+
 fn updates(forecast: &Forecast) -> Vec<String> {
     let mut lines = Vec::new();
     for surge in forecast.surges.iter().filter(|surge| surge.waiting > 0) {
@@ -186,11 +215,52 @@ pub fn encode(forecast: &Forecast, machines: &Machines, cheapest: bool) -> Value
             "credits": outlook.credits.map(|(full, started)| json!({ "full": course(full), "started": course(started) })),
         })
     };
+    let anchored = |one: &Anchored| json!({ "namespace": one.namespace, "workload": one.workload, "by": one.by, "nodes": one.nodes });
     json!({
         "machines": forecast.fleet.to_string(), "fits": forecast.fits(), "lasts": forecast.lasts(),
-        "survives": forecast.survives(), "updates": forecast.updates(), "verdict": verdict(forecast),
+        "survives": forecast.survives(), "room_for_a_loss": forecast.has_room_for_a_loss(), "updates": forecast.updates(), "verdict": verdict(forecast),
         "monthly": forecast.monthly().map(|millionths| millionths as f64 / 1e6), "currency": machines.currency,
         "cheapest": cheapest, "nodes": forecast.nodes.iter().map(node).collect::<Vec<_>>(),
-        "waiting": waiting(forecast), "lost": lost(forecast), "surges": updates(forecast),
+        "waiting": waiting(forecast), "lost": lost(forecast),
+        "data_may_be_lost": forecast.anchored.iter().map(anchored).collect::<Vec<_>>(), "surges": updates(forecast),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bowline_core::capacity::fleet::Fleet;
+    use bowline_core::capacity::forecast::{Ground, Need};
+    use bowline_core::capacity::machine::MachineType;
+    use bowline_core::capacity::outlook::Load;
+
+    use super::*;
+
+    #[test]
+    fn a_workload_whose_data_may_be_lost_is_told_by_name() {
+        let machine = MachineType {
+            name: "big".into(),
+            cores: 4_000,
+            memory: 16 << 30,
+            burst: None,
+            price: None,
+            unlimited: false,
+            surplus: None,
+        };
+        let machines = Machines { types: BTreeMap::new(), currency: "$".into(), source: String::new() };
+        let load = Load { cpu_kept: 100, cpu_used: None, memory: 1 << 20 };
+        let plain = Need::of_container("web", 1, load.clone());
+        let broker =
+            Need { anchors: vec!["claims from data".into()], ..Need::of_container("kafka", 1, load) };
+        let forecast = Forecast::new(&Fleet::of(2, machine), Ground::Managed, &[plain, broker]);
+        let text = render(&forecast, &machines, None);
+        assert!(text.contains("one may be lost; though the data of kafka may be on it"), "{text}");
+        let line =
+            "kafka: its data may be on the lost machine (claims from data): it may have to wait for it";
+        assert!(text.contains(line) && !text.contains("web: its data"), "{text}");
+        let data = encode(&forecast, &machines, false);
+        assert_eq!((&data["survives"], &data["room_for_a_loss"]), (&json!(false), &json!(true)));
+        assert_eq!(data["data_may_be_lost"][0]["workload"], "kafka", "{data}");
+    }
 }
