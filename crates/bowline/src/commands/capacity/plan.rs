@@ -208,6 +208,7 @@ fn warn(context: &Context, found: &Needs, profile: Option<&Profile>) {
     };
     told(&found.declared, "by what is declared, as nobody measured them");
     told(&found.doubtful, "what was measured may be less than what these need (`capacity advise` says why)");
+    told(&found.passing, "run for a while only, not reckoned with");
     match found.ground {
         Ground::Hosts => told(&found.unknown, "not reckoned with, as nothing is declared or measured"),
         _ => told(&found.unknown, "these ask for nothing, so that they are placed anywhere, room or not"),

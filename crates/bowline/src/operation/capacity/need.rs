@@ -8,6 +8,7 @@ use bowline_core::capacity::outlook::Load;
 use bowline_core::capacity::profile::{Profile, ServiceProfile};
 use bowline_core::kube::manifest;
 use bowline_core::kube::object::Manifest;
+use bowline_core::kube::workload::pod_spec;
 use bowline_core::quantity::parse_size;
 use serde_json::Value;
 
@@ -30,12 +31,15 @@ pub struct Needs {
     pub unknown: Vec<String>,
     /// Services whose measurements do not show what they need: of what was measured and what is declared the greater counts.
     pub doubtful: Vec<String>,
+    /// Jobs, which run for a while only: when and how many at once nobody can tell, so that they are not in the plan.
+    pub passing: Vec<String>,
 }
 
 impl Needs {
     /// Nothing yet.
     fn on(ground: Ground) -> Self {
-        Self { needs: Vec::new(), ground, declared: Vec::new(), unknown: Vec::new(), doubtful: Vec::new() }
+        let (declared, unknown, doubtful, passing) = Default::default();
+        Self { needs: Vec::new(), ground, declared, unknown, doubtful, passing }
     }
 }
 
@@ -156,9 +160,19 @@ async fn of_manifests(
     target: &KubernetesTarget,
     profile: Option<&Profile>,
 ) -> Outcome<Needs> {
+    Ok(of_workloads(&manifests(config, target).await?, profile))
+}
+
+/// What the workloads among manifests need.
+fn of_workloads(manifests: &[Manifest], profile: Option<&Profile>) -> Needs {
     let mut found = Needs::on(Ground::Shared);
-    for manifest in &manifests(config, target).await? {
-        let Some(mut need) = Need::of_manifest(manifest) else { continue };
+    for manifest in manifests {
+        let Some(mut need) = Need::of_manifest(manifest) else {
+            if manifest.id.kind.group == "batch" && pod_spec(&manifest.id.kind, &manifest.value).is_some() {
+                found.passing.push(manifest.id.name.clone());
+            }
+            continue;
+        };
         let asks_nothing = need.load.memory == 0 && need.load.cpu_kept == 0;
         let measured = profile.and_then(|profile| profile.services.get(&need.name));
         if let Some(measured) = measured {
@@ -175,7 +189,7 @@ async fn of_manifests(
         // Pods that ask for nothing have a place as well; that they need nothing is not believed, but said.
         found.needs.push(need);
     }
-    Ok(found)
+    found
 }
 
 #[cfg(test)]
@@ -183,6 +197,28 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_runs_for_a_while_only_is_told_and_left_out() {
+        let pods =
+            "{spec: {containers: [{name: a, image: a, resources: {requests: {cpu: 100m, memory: 1M}}}]}}";
+        let text = [
+            format!("{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: web}}, spec: {{template: {pods}}}}}"),
+            format!("{{apiVersion: batch/v1, kind: Job, metadata: {{name: migrate}}, spec: {{template: {pods}}}}}"),
+            format!(
+                "{{apiVersion: batch/v1, kind: CronJob, metadata: {{name: nightly}}, \
+                 spec: {{jobTemplate: {{spec: {{template: {pods}}}}}}}}}"
+            ),
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}}".to_owned(),
+        ]
+        .join("\n---\n");
+        let reading =
+            manifest::read(&BTreeMap::from([("all.yaml".to_owned(), text)]), Some("shop"), |_| None);
+        assert!(reading.problems.is_empty(), "{:?}", reading.problems);
+        let found = of_workloads(&reading.manifests, None);
+        assert_eq!(found.passing, ["migrate", "nightly"]);
+        assert_eq!((found.needs.len(), &found.declared[..]), (1, &["web".to_owned()][..]));
+    }
 
     #[test]
     fn what_a_compose_file_declares_is_found_in_all_its_forms() {
