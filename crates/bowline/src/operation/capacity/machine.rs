@@ -32,14 +32,23 @@ impl Machines {
         let path = config.directory.join(file);
         let text = std::fs::read_to_string(&path).attempt(|| format!("reading {}", path.display()))?;
         let own = parse(&text, &path.display().to_string())?;
-        // Amounts in two currencies cannot be added or compared: prices of the table that Bowline brings are left out then.
-        let same = own.currency == brought.currency;
-        let mut types = brought.types;
-        if !same {
-            types.values_mut().for_each(|machine| (machine.price, machine.surplus) = (None, None));
+        Ok(own.before(brought))
+    }
+
+    /// This table, and the types of another one that it has not. Amounts in two currencies cannot be added or compared: the
+    /// other's prices are left out then. Where both are priced, both sources are named: their dates may lie years apart.
+    fn before(self, mut other: Self) -> Self {
+        other.types.retain(|name, _| !self.types.contains_key(name));
+        let priced = self.currency == other.currency;
+        if !priced {
+            other.types.values_mut().for_each(|machine| (machine.price, machine.surplus) = (None, None));
         }
-        types.extend(own.types);
-        Ok(Self { types, currency: own.currency, source: own.source })
+        let source = match priced && !other.types.is_empty() {
+            true => format!("{}; of types that it has not: {}", self.source, other.source),
+            false => self.source,
+        };
+        other.types.extend(self.types);
+        Self { types: other.types, currency: self.currency, source }
     }
 
     /// An amount for people: `$101.62`.
@@ -89,6 +98,26 @@ mod tests {
             assert_eq!(burst.kept, burst.earned * 24);
         }
         assert!(machines.types.values().all(|machine| machine.price.is_some()));
+    }
+
+    #[test]
+    fn where_prices_of_two_tables_stand_side_by_side_both_are_named() {
+        let own = |currency: &str| {
+            let text = format!(
+                "source = \"our contract\"\ndate = \"2026-11-01\"\ncurrency = \"{currency}\"\n[types]\n\
+                 big = {{ cpus = 2, memory = \"4G\", price = 0.1 }}\n\
+                 \"t2.micro\" = {{ cpus = 1, memory = \"1G\", price = 0.5 }}\n"
+            );
+            parse(&text, "machines.toml").unwrap()
+        };
+        let brought = || parse(EC2, "it").unwrap();
+        let same = own("$").before(brought());
+        let both = format!("our contract (2026-11-01); of types that it has not: {}", brought().source);
+        assert_eq!(same.source, both);
+        assert_eq!((same.types["t2.micro"].price, same.types["big"].price), (Some(500_000), Some(100_000)));
+        let other = own("€").before(brought());
+        assert_eq!(other.source, "our contract (2026-11-01)", "the other's prices are not shown");
+        assert_eq!((other.types["t2.medium"].price, other.types["t2.micro"].price), (None, Some(500_000)));
     }
 
     #[test]
