@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use reqwest::redirect::Policy;
+
 use crate::error::{Failure, Outcome};
 
 /// How long a connection may take to be made.
@@ -16,17 +18,29 @@ const REQUEST: Duration = Duration::from_secs(20);
 /// When TLS cannot be set up: no certificates on this machine, for example.
 pub fn client() -> Outcome<reqwest::Client> {
     static CLIENT: OnceLock<Result<reqwest::Client, String>> = OnceLock::new();
-    let client = CLIENT.get_or_init(|| {
-        // Somebody else in this process may have chosen a provider already; there is only one to choose.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = reqwest::Client::builder().user_agent(concat!("bowline/", env!("CARGO_PKG_VERSION")));
-        builder.connect_timeout(CONNECT).timeout(REQUEST).build().map_err(|error| causes(&error))
-    });
-    client.clone().map_err(|cause| {
-        Failure::failed("setting up HTTPS")
-            .since(cause)
-            .hint("install the system's certificates (Debian: ca-certificates)")
-    })
+    CLIENT.get_or_init(|| build(Policy::default())).clone().map_err(without_tls)
+}
+
+/// A client of its own that asks nobody but whom it is told to: an answer that points elsewhere is the answer.
+///
+/// # Errors
+/// As [`client`].
+pub fn client_without_redirects() -> Outcome<reqwest::Client> {
+    build(Policy::none()).map_err(without_tls)
+}
+
+fn build(redirects: Policy) -> Result<reqwest::Client, String> {
+    // Somebody else in this process may have chosen a provider already; there is only one to choose.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder().user_agent(concat!("bowline/", env!("CARGO_PKG_VERSION")));
+    let builder = builder.connect_timeout(CONNECT).timeout(REQUEST).redirect(redirects);
+    builder.build().map_err(|error| causes(&error))
+}
+
+fn without_tls(cause: String) -> Failure {
+    Failure::failed("setting up HTTPS")
+        .since(cause)
+        .hint("install the system's certificates (Debian: ca-certificates)")
 }
 
 /// The body of an answer, if it is no longer than `limit` bytes.

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::cli::Context;
 use crate::error::{Failure, Outcome};
 use crate::operation::capacity::load::{End, Slope, Step, raise};
-use crate::ui::table;
+use crate::ui::{printable, table};
 
 /// What `capacity load` takes.
 #[derive(Debug, Args)]
@@ -66,7 +66,7 @@ pub(super) async fn run(context: &Context, args: LoadArgs) -> Outcome<()> {
             Failure::invalid(format!("loading {}", args.url)).since("only http and https can be loaded")
         );
     }
-    let client = crate::http::client()?;
+    let client = crate::http::client_without_redirects()?;
     let slope = Slope {
         from: args.from.min(args.to),
         to: args.to,
@@ -76,7 +76,15 @@ pub(super) async fn run(context: &Context, args: LoadArgs) -> Outcome<()> {
         errors: args.errors / 100.0,
     };
     let ui = &context.ui;
+    let mut noted = false;
     let told = |step: &Step| {
+        if let Some(to) = step.redirected.as_deref().filter(|_| !noted) {
+            noted = true;
+            ui.warn(printable(&format!(
+                "{} sends whoever asks to {to}: that counts as answered, and nothing is loaded there; to load it, name it",
+                args.url
+            )));
+        }
         if ui.json {
             ui.data(&json!({ "event": "step", "step": step }));
         } else {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bowline_core::capacity::scaling::Point;
+use reqwest::header::LOCATION;
 use reqwest::{Client, Url};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -41,6 +42,8 @@ pub struct Step {
     pub latency: Option<(f64, f64, f64)>,
     /// How many were under way on average.
     pub concurrency: f64,
+    /// Where the first answer points that sent elsewhere. Nobody went there, and it counts as answered well.
+    pub redirected: Option<String>,
 }
 
 /// Why the load rises no more.
@@ -67,7 +70,8 @@ impl Step {
     }
 }
 
-/// Loads a URL until it fails, is saturated, or the highest rate is reached; `told` hears of each step.
+/// Loads a URL until it fails, is saturated, or the highest rate is reached; `told` hears of each step. The client must
+/// follow no redirects ([`client_without_redirects`](crate::http::client_without_redirects)).
 pub async fn raise(
     client: &Client,
     url: &Url,
@@ -112,15 +116,18 @@ async fn load(client: &Client, url: &Url, rate: f64, slope: &Slope) -> Step {
         }
         let (client, url, sender, patience) = (client.clone(), url.clone(), sender.clone(), slope.patience);
         tokio::spawn(async move {
-            let good = ask(&client, url, patience).await;
-            let _ = sender.send((due.elapsed(), due + due.elapsed(), good));
+            let answer = ask(&client, url, patience).await;
+            let _ = sender.send((due.elapsed(), due + due.elapsed(), answer));
         });
     }
     drop(sender);
-    let (mut latencies, mut ends, mut busy) = (Vec::new(), Vec::new(), 0.0);
-    while let Some((latency, at, good)) = receiver.recv().await {
+    let (mut latencies, mut ends, mut busy, mut redirected) = (Vec::new(), Vec::new(), 0.0, None);
+    while let Some((latency, at, answer)) = receiver.recv().await {
         busy += latency.as_secs_f64();
-        if good {
+        if let Answer::Elsewhere(to) = &answer {
+            redirected.get_or_insert_with(|| to.clone());
+        }
+        if answer != Answer::Failed {
             latencies.push(latency.as_secs_f64() * 1000.0);
             ends.push(at);
         }
@@ -148,16 +155,35 @@ async fn load(client: &Client, url: &Url, rate: f64, slope: &Slope) -> Step {
             .zip(percentile(&latencies, 99))
             .map(|((half, most), nearly)| (half, most, nearly)),
         concurrency: answered * mean,
+        redirected,
     }
 }
 
-/// Whether a request is answered well, its body read to the end.
-async fn ask(client: &Client, url: Url, patience: Duration) -> bool {
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    /// It was answered.
+    Good,
+    /// It was answered with another address. As for health checks, that is an answer: whoever sends to a login page works.
+    Elsewhere(String),
+    /// No answer in time, or one that says so.
+    Failed,
+}
+
+/// Asks, and reads the answer to the end. The client must follow no redirects: nobody asked for load on another host.
+async fn ask(client: &Client, url: Url, patience: Duration) -> Answer {
     let whole = async {
-        let answer = client.get(url).send().await?.error_for_status()?;
-        answer.bytes().await
+        let answer = client.get(url.clone()).send().await?.error_for_status()?;
+        let redirects = answer.status().is_redirection();
+        let to = answer.headers().get(LOCATION).filter(|_| redirects);
+        let to = to.map(|to| String::from_utf8_lossy(to.as_bytes()).into_owned());
+        answer.bytes().await.map(|_| to)
     };
-    matches!(tokio::time::timeout(patience, whole).await, Ok(Ok(_)))
+    match tokio::time::timeout(patience, whole).await {
+        Ok(Ok(None)) => Answer::Good,
+        Ok(Ok(Some(to))) => Answer::Elsewhere(url.join(&to).map_or(to, String::from)),
+        Ok(Err(_)) | Err(_) => Answer::Failed,
+    }
 }
 
 fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
@@ -167,7 +193,53 @@ fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// A server that answers everything with these words; gives its address, and counts who came.
+    async fn serve(answer: String) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, came) = (listener.local_addr().unwrap().to_string(), Arc::new(AtomicUsize::new(0)));
+        let count = came.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
+                let answer = answer.clone();
+                tokio::spawn(async move {
+                    let mut request = [0; 4_096];
+                    let _ = stream.read(&mut request).await;
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                });
+            }
+        });
+        (address, came)
+    }
+
+    #[tokio::test]
+    async fn load_goes_nowhere_but_where_it_was_sent() {
+        let head = "Connection: close\r\nContent-Length: 0\r\n\r\n";
+        let (other, came) = serve(format!("HTTP/1.1 200 OK\r\n{head}")).await;
+        let there = format!("http://{other}/login");
+        let (asked, _) = serve(format!("HTTP/1.1 302 Found\r\nLocation: {there}\r\n{head}")).await;
+        let slope = Slope {
+            from: 20.0,
+            to: 20.0,
+            factor: 2.0,
+            step: Duration::from_millis(500),
+            patience: Duration::from_secs(5),
+            errors: 0.01,
+        };
+        let client = crate::http::client_without_redirects().unwrap();
+        let url = format!("http://{asked}/").parse().unwrap();
+        let (steps, _) = raise(&client, &url, &slope, |_| {}).await;
+        assert_eq!((steps[0].failed, steps[0].redirected.as_deref()), (0, Some(there.as_str())));
+        assert_eq!(came.load(Ordering::Relaxed), 0);
+    }
 
     #[test]
     fn percentiles_are_of_what_was_seen() {
