@@ -10,7 +10,7 @@ use std::time::Duration;
 use bollard::models::{ContainerCreateBody, HostConfig, RestartPolicy, RestartPolicyNameEnum};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, ImportImageOptionsBuilder, InspectContainerOptions,
-    RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions, StartContainerOptions,
+    RemoveContainerOptionsBuilder, RemoveImageOptions, StartContainerOptions,
 };
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -91,6 +91,8 @@ impl Engine {
             }
         }
         self.load(wanted).await?;
+        // With a label, so that it is known for Bowline's when it is to be deleted. One that is there stays what it is.
+        self.claim_volume(NAME, HashMap::from([(LABEL.to_owned(), "store".to_owned())])).await?;
         let what = format!("create container {NAME}");
         let options = CreateContainerOptionsBuilder::new().name(NAME).build();
         let creation =
@@ -124,20 +126,39 @@ impl Engine {
     }
 
     /// Takes it away; what it measured goes only where that is asked for. Says whether it was there.
+    ///
+    /// # Errors
+    /// When the engine refuses; and where what it measured is to go, when the volume of that name bears no label of
+    /// Bowline's: then nothing was touched.
     pub async fn stop_sampler(&self, forget: bool) -> Result<bool, EngineError> {
+        if forget {
+            self.ensure_own_store().await?;
+        }
         let there = self.sampler().await?.filter(|there| there.fingerprint.is_some());
         if let Some(there) = &there {
             self.remove_sampler(there).await?;
         }
         if forget {
-            let what = format!("remove volume {NAME}");
-            let removal = self.docker.remove_volume(NAME, None::<RemoveVolumeOptions>);
-            match self.ask(&what, ORDINARY, removal).await {
-                Err(error) if !error.is_not_found() => return Err(error),
-                _ => {}
-            }
+            self.drop_volume(NAME).await?;
         }
         Ok(there.is_some())
+    }
+
+    /// Whether the volume in which it keeps what it measured may be deleted: it is Bowline's, or not there.
+    async fn ensure_own_store(&self) -> Result<(), EngineError> {
+        let what = format!("remove volume {NAME}");
+        let volume = match self.ask(&what, ORDINARY, self.docker.inspect_volume(NAME)).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        if volume.labels.contains_key(LABEL) {
+            return Ok(());
+        }
+        let message = format!(
+            "it has no label {LABEL}, so that nobody knows whether Bowline made it; if nothing in it is needed, stop without \
+             --forget, and remove it there: docker volume rm {NAME}"
+        );
+        Err(EngineError::Unexpected { what, message })
     }
 
     /// Takes the container away, and its image.

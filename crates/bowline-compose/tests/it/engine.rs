@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bowline_compose::connection::{Address, Connection, Options};
 use bowline_compose::document::{Creation, Documents, Kind};
-use bowline_compose::engine::Engine;
+use bowline_compose::engine::{Engine, SAMPLER};
 use bowline_compose::lease::Lease;
 use bowline_testkit::host::Host;
 use tokio::net::{UnixListener, UnixStream};
@@ -79,4 +79,22 @@ async fn requests_one_after_the_other_share_a_connection() {
     // Now and then the one is given back a moment too late.
     let opened = accepted.load(Ordering::Relaxed) - before;
     assert!(opened <= 5, "{opened} for 35 requests");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_of_the_sampler_s_name_that_somebody_else_made_is_not_deleted() {
+    let Some(host) = Host::start("e-forget") else { return };
+    let engine = near(&host).await;
+    assert!(!engine.stop_sampler(true).await.unwrap(), "nothing is there");
+    host.docker(["volume", "create", SAMPLER]);
+    let refused = engine.stop_sampler(true).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("cannot remove volume bowline-gate: it has no label dev.bowline.gate"),
+        "{refused}"
+    );
+    assert_eq!(host.docker(["volume", "ls", "--quiet"]).trim(), SAMPLER);
+    host.docker(["volume", "rm", SAMPLER]);
+    host.docker(["volume", "create", "--label", "dev.bowline.gate=store", SAMPLER]);
+    engine.stop_sampler(true).await.unwrap();
+    assert_eq!(host.docker(["volume", "ls", "--quiet"]).trim(), "");
 }
