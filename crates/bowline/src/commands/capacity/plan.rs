@@ -1,7 +1,7 @@
 //! `bowline capacity plan`.
 
 use bowline_core::capacity::fleet::Fleet;
-use bowline_core::capacity::forecast::{Forecast, Ground, Need, cheapest};
+use bowline_core::capacity::forecast::{Forecast, Ground, cheapest};
 use bowline_core::capacity::profile::Profile;
 use bowline_measurement::rollup::Step;
 use clap::{Args, ValueEnum};
@@ -11,6 +11,7 @@ use crate::cli::Context;
 use crate::clock;
 use crate::config::{Config, Target};
 use crate::error::{Failure, Outcome};
+use crate::operation::capacity::demand::{Demand, own_fleet, parse_fleet};
 use crate::operation::capacity::machine::Machines;
 use crate::operation::capacity::measurement::{Asked, of_host, service_of};
 use crate::operation::capacity::need::{Needs, find};
@@ -59,11 +60,6 @@ enum GroundName {
     Managed,
 }
 
-/// How many machines of one type are tried where nobody says which.
-const MOST: u32 = 6;
-/// And how many of those that would do are shown.
-const SHOWN: usize = 8;
-
 fn parse_factor(text: &str) -> Result<u64, String> {
     let number = text.strip_suffix(['x', '×']).unwrap_or(text).parse::<f64>().ok();
     let number = number.filter(|number| (0.1..=1_000.0).contains(number));
@@ -82,11 +78,11 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Outcome<()> {
     let name = target_name(&config, args.target.as_deref())?;
     let target = config.target(name)?;
     let machines = Machines::read(&config)?;
-    let named: Vec<Fleet> =
-        args.nodes.iter().map(|text| parse(text, &machines)).collect::<Outcome<Vec<Fleet>>>()?;
-    let profile = profile(context, &config, &args, target).await?;
-    let found = find(&config, target, profile.as_ref()).await?;
-    warn(context, &found, profile.as_ref());
+    let named = args.nodes.iter().map(|text| parse_fleet(text, &machines));
+    let mut fleets = named.collect::<Outcome<Vec<Fleet>>>()?;
+    let measured = measure(context, &config, &args, name, target).await?;
+    let found = find(&config, target, measured.profile.as_ref()).await?;
+    warn(context, &found, measured.profile.as_ref());
     if found.needs.is_empty() {
         return Err(Failure::failed(format!("planning for {name}"))
             .since("nothing is known of what its services need")
@@ -94,46 +90,48 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Outcome<()> {
                 "measure them (bowline capacity start {name}), or declare limits in the compose file"
             )));
     }
-    let ground = |fleet: Option<&Fleet>| match (args.ground, found.ground) {
-        (Some(ground), _) => Ground::from(ground),
-        // A compose project runs on one host: on several machines it has to be a cluster.
-        (None, Ground::Hosts) if fleet.is_some_and(|fleet| fleet.count() > 1) => Ground::Shared,
-        (None, ground) => ground,
-    };
-    let needs = |ground| -> Vec<Need> {
-        found.needs.iter().cloned().map(|need| need.grow(args.grow, ground)).collect()
-    };
-    let own = target.machines().filter(|_| named.is_empty());
-    let mut fleets = named;
-    fleets.extend(own.map(|text| parse(text, &machines)).transpose()?);
-    let forecast = |fleet: &Fleet| {
-        let ground = ground(Some(fleet));
-        Forecast::new(fleet, ground, &needs(ground))
-    };
-    let forecasts: Vec<Forecast> = fleets.iter().map(forecast).collect();
-    let others = match args.nodes.is_empty() {
-        true => alternatives(&machines, ground(None), &needs(ground(None))),
-        false => Vec::new(),
-    };
-    let best = cheapest(&forecasts);
-    if context.ui.json {
-        for (place, forecast) in forecasts.iter().chain(&others).enumerate() {
-            context.ui.data(&encode(forecast, &machines, best == Some(place)));
+    if fleets.is_empty() {
+        let instance = measured.instance.as_deref();
+        fleets.extend(own_fleet(target.machines(), instance, &machines)?);
+        if let Some(instance) = instance.filter(|_| fleets.is_empty()) {
+            context.ui.warn(printable(&format!("{name} says that it is {instance}, which no table has")));
         }
-        return Ok(());
     }
-    for forecast in &forecasts {
-        context.ui.print(&render(forecast, &machines, width::of_stdout()));
-        context.ui.print("");
-    }
-    let listed = if others.is_empty() { &forecasts } else { &others };
-    if listed.len() > 1 || !others.is_empty() {
-        context.ui.print(&render_alternatives(listed, &machines, width::of_stdout()));
-    } else if args.nodes.is_empty() {
-        context.ui.say("no machines of the table would do, up to six of a type");
-    }
-    context.ui.say(format!("prices: {}", machines.source));
+    let demand = Demand {
+        needs: found.needs,
+        growth: args.grow,
+        ground: found.ground,
+        asked: args.ground.map(Ground::from),
+    };
+    let forecasts: Vec<Forecast> = fleets.iter().map(|fleet| demand.forecast(fleet)).collect();
+    let others = args.nodes.is_empty().then(|| demand.alternatives(&machines));
+    show(context, &machines, &forecasts, others);
     Ok(())
+}
+
+/// Shows what becomes of the services on the machines that are meant, and on others where they were looked for.
+fn show(context: &Context, machines: &Machines, forecasts: &[Forecast], others: Option<Vec<Forecast>>) {
+    let (ui, columns) = (&context.ui, width::of_stdout());
+    let searched = others.is_some();
+    let others = others.unwrap_or_default();
+    if ui.json {
+        let best = cheapest(forecasts);
+        for (place, forecast) in forecasts.iter().chain(&others).enumerate() {
+            ui.data(&encode(forecast, machines, best == Some(place)));
+        }
+        return;
+    }
+    for forecast in forecasts {
+        ui.print(&render(forecast, machines, columns));
+        ui.print("");
+    }
+    let listed = if others.is_empty() { forecasts } else { &others };
+    if listed.len() > 1 || !others.is_empty() {
+        ui.print(&render_alternatives(listed, machines, columns));
+    } else if searched {
+        ui.say("no machines of the table would do, up to six of a type");
+    }
+    ui.say(format!("prices: {}", machines.source));
 }
 
 impl From<GroundName> for Ground {
@@ -147,39 +145,43 @@ impl From<GroundName> for Ground {
     }
 }
 
-fn parse(text: &str, machines: &Machines) -> Outcome<Fleet> {
-    Fleet::parse(text, &machines.types).map_err(|error| {
-        Failure::invalid(format!("reading the machines `{text}`"))
-            .because(&error)
-            .hint("a table of your own: `machines = \"FILE\"` under [capacity] in bowline.toml")
-    })
+/// What was measured.
+#[derive(Debug, Default)]
+struct Measured {
+    /// What services were like.
+    profile: Option<Profile>,
+    /// The type of machine that the target's own host says that it is. Another host says nothing of this one.
+    instance: Option<String>,
 }
 
 /// What was measured, where something was. That nothing was is no failure: then what is declared counts.
-async fn profile(
+async fn measure(
     context: &Context,
     config: &Config,
     args: &PlanArgs,
+    name: &str,
     target: &Target,
-) -> Outcome<Option<Profile>> {
+) -> Outcome<Measured> {
     let (host, asked_for) = match (&args.measured, target) {
-        _ if args.declared => return Ok(None),
+        _ if args.declared => return Ok(Measured::default()),
         (Some(name), _) => (compose_target(config, name)?, true),
         (None, Target::Compose(target)) => (target, false),
-        (None, Target::Kubernetes(_)) => return Ok(None),
+        (None, Target::Kubernetes(_)) => return Ok(Measured::default()),
     };
     let look = async {
         let host = Host::connect(config, host).await?;
         let since = clock::now().as_millisecond() - args.since;
-        let measured = of_host(&host, Asked { since, until: None, step: Step::Minute }).await?;
-        Ok(Profile::new(&measured.rows, service_of(&host.project)))
+        let series = of_host(&host, Asked { since, until: None, step: Step::Minute }).await?;
+        let profile = Some(Profile::new(&series.rows, service_of(&host.project)));
+        let instance = series.facts.and_then(|facts| facts.instance).filter(|_| host.target == name);
+        Ok(Measured { profile, instance })
     };
     match look.await {
-        Ok(profile) => Ok(Some(profile)),
+        Ok(measured) => Ok(measured),
         Err(failure) if asked_for => Err(failure),
         Err(failure) => {
             context.ui.warn(printable(&format!("by what is declared alone: {failure}")));
-            Ok(None)
+            Ok(Measured::default())
         }
     }
 }
@@ -213,23 +215,6 @@ fn warn(context: &Context, found: &Needs, profile: Option<&Profile>) {
         Ground::Hosts => told(&found.unknown, "not reckoned with, as nothing is declared or measured"),
         _ => told(&found.unknown, "these ask for nothing, so that they are placed anywhere, room or not"),
     }
-}
-
-/// The cheapest machines of the table that would do, of one type each.
-fn alternatives(machines: &Machines, ground: Ground, needs: &[Need]) -> Vec<Forecast> {
-    let counts = if ground == Ground::Hosts { 1..=1 } else { 1..=MOST };
-    let mut fleets: Vec<Fleet> = machines
-        .types
-        .values()
-        .flat_map(|machine| counts.clone().map(|count| Fleet::of(count, machine.clone())))
-        .filter(|fleet| fleet.monthly().is_some())
-        .collect();
-    fleets.sort_by_key(|fleet| (fleet.monthly(), std::cmp::Reverse(fleet.count())));
-    let forecasts = fleets.iter().map(|fleet| Forecast::new(fleet, ground, needs));
-    let mut good: Vec<Forecast> =
-        forecasts.filter(|forecast| forecast.fits() && forecast.lasts()).take(SHOWN).collect();
-    good.sort_by_key(|forecast| (forecast.monthly(), std::cmp::Reverse(forecast.fleet.count())));
-    good
 }
 
 #[cfg(test)]
