@@ -180,15 +180,28 @@ impl Config {
 
     /// Puts another text in place of the file: whole, or not at all. Gives the configuration that it is now.
     ///
+    /// Between reading and this a measurement may have been fetched or a question answered, and somebody may have saved the
+    /// file in an editor: then it stays as that person left it.
+    ///
     /// # Errors
-    /// When the text is wrong, or the file cannot be written: it is as it was.
+    /// When the text is wrong, the file is no longer what this was read from, or it cannot be written: it is as it was.
     pub fn replace(&self, text: &str) -> Outcome<Self> {
         let changed = Self::parse(text, &self.directory)?;
         let path = self.directory.join(FILE);
+        let writing = || format!("writing {}", path.display());
         let fresh = self.directory.join(format!(".{FILE}.{}", std::process::id()));
-        std::fs::write(&fresh, text)
-            .and_then(|()| std::fs::rename(&fresh, &path))
-            .attempt(|| format!("writing {}", path.display()))?;
+        let put = || {
+            std::fs::write(&fresh, text).attempt(writing)?;
+            // Looked at as late as can be: nothing swaps a file only if it is as it was.
+            let there = std::fs::read(&path).attempt(writing)?;
+            if there != self.text.as_bytes() {
+                return Err(Failure::failed(writing())
+                    .since("somebody changed it since it was read; what they wrote is still there")
+                    .hint("run this again: it begins with the file as it is now"));
+            }
+            std::fs::rename(&fresh, &path).attempt(writing)
+        };
+        put().inspect_err(|_| drop(std::fs::remove_file(&fresh)))?;
         Ok(changed)
     }
 
@@ -281,5 +294,33 @@ fn unknown<'n>(noun: &str, name: &str, known: impl Iterator<Item = &'n str>) -> 
         (Some(near), _) => failure.hint(format!("did you mean `{near}`? It has {}", known.join(", "))),
         (None, false) => failure.hint(format!("it has {}", known.join(", "))),
         (None, true) => failure.hint(format!("it names no {noun} at all: add `[{noun}s.{name}]`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOML: &str = "[project]\nname = \"shop\"\n\n[services.web]\nimages = [\"web:1\"]\n";
+
+    #[test]
+    fn what_somebody_saved_meanwhile_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        std::fs::write(&path, TOML).unwrap();
+        let config = Config::load(folder.path()).unwrap();
+        let saved = format!("# by hand\n{TOML}");
+        std::fs::write(&path, &saved).unwrap();
+        let refused = config.replace(&format!("{TOML}# advice\n")).unwrap_err();
+        assert!(refused.causes[0].contains("somebody changed it"), "{refused:?}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), saved);
+        // One that reads what is there may write, and again what it wrote.
+        let config = Config::load(folder.path()).unwrap();
+        let config = config.replace(&format!("{saved}# advice\n")).unwrap();
+        config.replace(&format!("{saved}# other advice\n")).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{saved}# other advice\n"));
+        std::fs::remove_file(&path).unwrap();
+        assert!(config.replace(TOML).is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "no draft is left behind");
     }
 }
