@@ -91,7 +91,8 @@ pub struct ServiceProfile {
     pub replicas: u32,
     /// Processor use of one container at work.
     pub steady: Rates,
-    /// The most that one sample had used while it started; none where no start was seen.
+    /// The most that one sample had used while it started; none where no start was seen, or only in rows that are longer than
+    /// a start: whose peak that was is not to be told.
     pub starting: Option<u64>,
     /// Processor use of all its containers together, starts included, on average over the time in which it ran.
     pub average: u64,
@@ -200,9 +201,13 @@ impl ServiceProfile {
         self.seen_each += usage.seen;
         // A process that was younger than this at the end had still been starting at the beginning.
         let length = u64::try_from(interval.to.saturating_sub(interval.from)).unwrap_or(0);
-        let starting = usage.age < u64::try_from(START.as_millis()).unwrap_or(u64::MAX) + length;
+        let start = u64::try_from(START.as_millis()).unwrap_or(u64::MAX);
+        let starting = usage.age < start.saturating_add(length);
         if starting {
-            self.starting = Some(self.starting.unwrap_or(0).max(usage.cpu_peak));
+            // A row that is longer than a start holds work as well, and its peak is anybody's: it says nothing of either.
+            if length <= start {
+                self.starting = Some(self.starting.unwrap_or(0).max(usage.cpu_peak));
+            }
         } else if let Some(rate) = usage.cpu_rate() {
             self.steady.add(rate, usage.cpu, usage.seen);
         }
@@ -309,6 +314,21 @@ mod tests {
             (user.window.samples, user.window.length(), user.window.coverage()),
             (80, Duration::from_secs(1_200), 100)
         );
+    }
+
+    #[test]
+    fn an_hour_with_a_start_in_it_says_nothing_of_starts() {
+        // Started half an hour before its end; the peak was in its work.
+        let hour = |number: i64, age: u64| Interval {
+            from: number * 3_600_000,
+            to: (number + 1) * 3_600_000,
+            ..minute(number, 60_000_000, age)
+        };
+        let user = |hours: &[Interval]| Profile::new(hours, service).services["user"].clone();
+        let first = user(&[hour(0, 1_800_000)]);
+        assert_eq!((first.starting, first.steady.count()), (None, 0));
+        let both = user(&[hour(0, 1_800_000), hour(1, 5_400_000), hour(2, 9_000_000)]);
+        assert_eq!((both.starting, both.steady.count()), (None, 2));
     }
 
     #[test]
