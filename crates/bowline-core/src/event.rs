@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::capacity::comparison::Comparison;
+use crate::finding::Finding;
 
 /// The version of the event format. A reader refuses a higher one and skips kinds it does not know.
 pub const FORMAT: u16 = 1;
@@ -186,6 +186,11 @@ pub enum EventKind {
     Warning {
         /// What.
         text: String,
+    },
+    /// What the look before a deploy found that stops nothing, each finding for itself.
+    Findings {
+        /// What.
+        warnings: Vec<Finding>,
     },
     /// The run ended.
     RunFinished {

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::capacity::comparison::Comparison;
 use crate::event::{Event, EventKind, Phase, ServiceSummary, Summary};
+use crate::finding::group;
 
 /// How a run went so far.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -131,6 +132,9 @@ impl Timeline {
                 });
             }
             EventKind::Warning { text } => self.warnings.push(text.clone()),
+            EventKind::Findings { warnings } => {
+                self.warnings.extend(group(warnings, 1).iter().map(ToString::to_string));
+            }
             EventKind::RunFinished { summary } => self.end(summary),
             EventKind::StepStarted { .. } | EventKind::StepFinished { .. } => {}
         }

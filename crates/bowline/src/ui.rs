@@ -95,6 +95,13 @@ impl Ui {
         self.line(&format!("{WARNING}warning:{WARNING:#} {text}"));
     }
 
+    /// Something works and proves little. Silent with `--quiet`, which promises what went wrong and nothing else.
+    pub fn weakness(&self, text: impl Display) {
+        if !self.quiet {
+            self.warn(text);
+        }
+    }
+
     /// Why it ended, once, at the end.
     pub fn fail(&self, failure: &Failure) {
         self.phase.end();

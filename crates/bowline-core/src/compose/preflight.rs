@@ -163,14 +163,12 @@ fn warn_of_weakness(observed: &Observed, desired: &Desired, plan: &Plan<Action>,
         if let Some(gate) = &step.gate
             && let Test::Settle { time } = &gate.test
         {
-            findings.warnings.push(Finding::new(
-                &step.subject,
-                format!(
-                    "it has no health check: staying up for {} s is all the proof there is",
-                    time.as_secs_f64()
-                ),
-                "give it a healthcheck in the compose file, or health in bowline.toml",
-            ));
+            let text = format!(
+                "it has no health check: staying up for {} s is all the proof there is",
+                time.as_secs_f64()
+            );
+            let remedy = "give it a healthcheck in the compose file, or health in bowline.toml";
+            findings.warnings.push(Finding::new(&step.subject, text, remedy).weak());
         }
         if let Action::WriteFiles { edited, .. } = &step.action {
             for path in edited {
@@ -183,11 +181,9 @@ fn warn_of_weakness(observed: &Observed, desired: &Desired, plan: &Plan<Action>,
         }
     }
     for (name, on) in weak_dependencies(desired) {
-        findings.warnings.push(Finding::new(
-            &name,
-            format!("it waits for `{on}` to be healthy, whose health check is switched off"),
-            "give it a health check, or depend on its start only",
-        ));
+        let text = format!("it waits for `{on}` to be healthy, whose health check is switched off");
+        let remedy = "give it a health check, or depend on its start only";
+        findings.warnings.push(Finding::new(&name, text, remedy).weak());
     }
     for container in &observed.containers {
         let placed = observed

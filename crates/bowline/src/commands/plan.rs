@@ -16,7 +16,7 @@ use crate::operation::cluster;
 use crate::operation::delivery::{Delivery, Order};
 use crate::operation::depot::Depot;
 use crate::operation::target::Reached;
-use crate::ui::plan::{refuse, render, render_findings};
+use crate::ui::plan::{refuse, render, warn};
 
 /// What to plan.
 #[derive(Debug, Args)]
@@ -139,9 +139,10 @@ fn show(context: &Context, target: &str, to: &str, shown: Shown) -> Outcome<()> 
         ui.print(&format!("{target}: {} -> {to}", from.as_deref().unwrap_or("nothing")));
         ui.print(lines.as_deref().unwrap_or("  nothing to do: it runs already"));
     }
-    for warning in notes.iter().chain(&render_findings(&findings.warnings)) {
-        ui.warn(crate::ui::printable(warning));
+    for note in &notes {
+        ui.warn(crate::ui::printable(note));
     }
+    warn(ui, &findings.warnings, None);
     refuse(target, &findings).map_or(Ok(()), Err)
 }
 

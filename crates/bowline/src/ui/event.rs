@@ -45,6 +45,7 @@ pub fn show(ui: &Ui, event: &Event) {
             }
         }
         EventKind::Warning { text } => ui.warn(fold(&printable(text), room(9), 9)),
+        EventKind::Findings { warnings } => super::plan::warn(ui, warnings, room(9)),
         EventKind::StepStarted { what, .. } => {
             let line = format!("  {}", printable(what));
             for line in fold(&line, room(0), 12).lines() {

@@ -2,12 +2,13 @@
 
 use bowline_core::compose::desired::Desired;
 use bowline_core::compose::planning::{Action, NamedImage};
-use bowline_core::finding::{Finding, Findings};
+use bowline_core::finding::{Finding, Findings, group};
 use bowline_core::health::{Gate, Test};
 use bowline_core::plan::{Plan, Precondition, Step};
 use bowline_core::reference::Reference;
 
-use super::printable;
+use super::width::fold;
+use super::{Ui, printable};
 
 /// The plan in lines, in the order in which it is carried out.
 pub fn render(plan: &Plan<Action>, desired: &Desired) -> String {
@@ -87,21 +88,20 @@ fn condition(gate: &Gate) -> String {
     format!("{proof}, within {} s and {} restarts", gate.start.as_secs(), gate.restarts)
 }
 
-/// Findings in lines, each with its remedy.
+/// More refusals than this that say the same are one line: fewer are corrected one by one, and each place is wanted.
+const ALIKE: usize = 10;
+
+/// Says what was found that stops nothing, in one line what is alike; lines of so many columns.
+pub fn warn(ui: &Ui, warnings: &[Finding], columns: Option<usize>) {
+    for group in group(warnings, 1) {
+        let line = fold(&printable(&group.to_string()), columns, 9);
+        if group.is_weak() { ui.weakness(line) } else { ui.warn(line) }
+    }
+}
+
+/// Findings in lines, each with its remedy and each for itself.
 pub fn render_findings(findings: &[Finding]) -> Vec<String> {
-    findings
-        .iter()
-        .map(|finding| {
-            let place = finding.origin.as_ref().map(|origin| format!("{}: ", printable(&origin.to_string())));
-            format!(
-                "{}{}: {} — {}",
-                place.unwrap_or_default(),
-                printable(&finding.subject),
-                printable(&finding.text),
-                printable(&finding.remedy)
-            )
-        })
-        .collect()
+    group(findings, findings.len()).iter().map(|group| printable(&group.to_string())).collect()
 }
 
 /// Everything that would make the plan fail, as one failure; nothing where it may begin.
@@ -110,9 +110,30 @@ pub fn refuse(target: &str, findings: &Findings) -> Option<crate::error::Failure
         return None;
     }
     let failure = crate::error::Failure::invalid(format!("this release cannot be deployed to {target}"));
+    let lines = group(&findings.refusals, ALIKE);
     Some(
         failure
-            .detail(render_findings(&findings.refusals))
+            .detail(lines.iter().map(|group| printable(&group.to_string())))
             .hint("nothing was touched; correct this and deploy again"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_one_by_one_unless_there_are_many_alike() {
+        let refusals = |count: usize| {
+            let refusal =
+                |number| Finding::new(format!("Deployment chat/{number}"), "no such image", "push it");
+            let refusals = (0..count).map(refusal).collect();
+            refuse("box", &Findings { refusals, warnings: Vec::new() })
+        };
+        assert!(refusals(0).is_none());
+        assert_eq!(refusals(10).unwrap().detail.len(), 10);
+        let many = refusals(250).unwrap().detail;
+        assert_eq!(many.len(), 1);
+        assert!(many[0].contains("Deployment chat/2 ... and 247 more: no such image — push it"), "{many:?}");
+    }
 }

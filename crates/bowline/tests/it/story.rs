@@ -358,3 +358,22 @@ fn a_part_of_a_release_is_deployed_and_the_way_back_leads_to_just_that() {
         scene.plain_compose_agrees();
     });
 }
+
+#[test]
+fn what_is_weak_in_many_services_is_one_line_and_none_for_who_wants_quiet() {
+    let Some(scene) = Scene::start("s-weak", Place::Local) else { return };
+    scene.merge("[minor] the first");
+    scene.run(&["release"]).exits(0);
+    let weak = "it has no health check";
+    let shown = scene.run(&["plan", "box"]).exits(0);
+    let lines: Vec<&str> = shown.err.lines().filter(|line| line.contains(weak)).collect();
+    assert!(
+        lines.len() == 1 && ["web", "users", "store"].iter().all(|name| lines[0].contains(name)),
+        "{shown}"
+    );
+    let quiet = scene.run(&["--quiet", "plan", "box"]).exits(0);
+    assert!(!quiet.err.contains(weak), "{quiet}");
+    let data = scene.run(&["--json", "plan", "box"]).exits(0).summary();
+    let told = data["warnings"].as_array().unwrap().iter().filter(|one| one["weak"] == true).count();
+    assert_eq!(told, 3, "{data}");
+}

@@ -303,7 +303,7 @@ fn weaknesses_are_told_once() {
     assert_eq!(
         found(&objects, &cluster(&[node("a", "2", "4Gi")])),
         [
-            "hm: Deployment chat/user: weak: app, proxy has no readinessProbe, so it counts as ready as soon as it runs",
+            "hm: Deployment chat/user: weak: none of its containers has a readinessProbe, so it counts as ready as soon as it runs",
             "hm: Deployment chat/user: it sets replicas to 2, which HorizontalPodAutoscaler chat/user sets too: each deploy \
              undoes the other",
         ]

@@ -22,16 +22,19 @@ fn warn_of_probes(workload: &Workload<'_>, findings: &mut Findings) {
         .filter(|container| container.get("readinessProbe").is_none_or(|probe| probe.is_null()))
         .map(|container| text(container, "/name").unwrap_or("?"))
         .collect();
-    if !bare.is_empty() {
-        findings.warnings.push(finding(
-            workload.manifest,
-            format!(
-                "weak: {} has no readinessProbe, so it counts as ready as soon as it runs",
-                bare.join(", ")
-            ),
-            "add a readinessProbe; until then staying up is all the proof there is",
-        ));
-    }
+    // A name only where there are others: what is said of many workloads in the same words is said once.
+    let has = match (bare.len(), list(workload.spec, "/containers").count()) {
+        (0, _) => return,
+        (1, 1) => "it has no readinessProbe".to_owned(),
+        (bare, all) if bare == all => "none of its containers has a readinessProbe".to_owned(),
+        _ => format!("{} has no readinessProbe", bare.join(", ")),
+    };
+    let told = finding(
+        workload.manifest,
+        format!("weak: {has}, so it counts as ready as soon as it runs"),
+        "add a readinessProbe; until then staying up is all the proof there is",
+    );
+    findings.warnings.push(told.weak());
 }
 
 /// What a manifest says is set back at every deploy, whatever the load is.

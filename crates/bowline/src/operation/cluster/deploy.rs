@@ -106,9 +106,10 @@ impl Deployment<'_> {
             Ok((proposal, PhaseResult { bytes: 0, note }))
         };
         let mut proposal = self.recorder.phase(Phase::Plan, propose).await?;
-        let found = crate::ui::plan::render_findings(&proposal.findings.warnings);
-        for warning in notes.into_iter().chain(found) {
-            self.warn(warning);
+        notes.into_iter().for_each(|note| self.warn(note));
+        let warnings = proposal.findings.warnings.clone();
+        if !warnings.is_empty() {
+            self.recorder.emit(EventKind::Findings { warnings });
         }
         if let Some(refusal) = crate::ui::plan::refuse(target, &proposal.findings) {
             return Err(refusal);
