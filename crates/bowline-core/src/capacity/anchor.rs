@@ -42,9 +42,9 @@ pub fn anchors(kind: &Kind, value: &Value) -> Vec<String> {
 }
 
 fn is_of_the_system(path: &str) -> bool {
-    let below =
-        |root: &&str| path.strip_prefix(*root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    SYSTEM.iter().any(|root| below(&root))
+    let is_below =
+        |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    SYSTEM.iter().any(|root| is_below(root))
 }
 
 #[cfg(test)]

@@ -49,6 +49,8 @@ struct Declared {
     replicas: u64,
     cpu: Option<u64>,
     memory: Option<u64>,
+    /// Its volumes by name, in words: on a host nothing moves, but in a cluster of several machines it would.
+    volumes: Vec<String>,
 }
 
 /// What the services of a target need; `profile` is what was measured there, if anything was.
@@ -75,6 +77,10 @@ pub fn of_services<'s>(
 ) -> Needs {
     let mut found = Needs::on(Ground::Hosts);
     for service in declared(services) {
+        let need = |load| Need {
+            anchors: service.volumes.clone(),
+            ..Need::of_container(&service.name, service.replicas, load)
+        };
         let measured = profile.and_then(|profile| profile.services.get(&service.name));
         if let (Some(measured), Some(profile)) = (measured, profile) {
             let mut load = load(measured, service.replicas);
@@ -82,10 +88,10 @@ pub fn of_services<'s>(
                 load.memory = load.memory.max(service.memory.unwrap_or(0));
                 found.doubtful.push(service.name.clone());
             }
-            found.needs.push(Need::of_container(&service.name, service.replicas, load));
+            found.needs.push(need(load));
         } else if let Some(memory) = service.memory {
             let load = Load { cpu_kept: service.cpu.unwrap_or(0), cpu_used: None, memory };
-            found.needs.push(Need::of_container(&service.name, service.replicas, load));
+            found.needs.push(need(load));
             found.declared.push(service.name);
         } else {
             found.unknown.push(service.name);
@@ -118,6 +124,10 @@ fn declared<'s>(services: impl IntoIterator<Item = (&'s str, &'s Value)>) -> Vec
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             (0.0..=4_096.0).contains(&cores).then(|| (cores * 1000.0).round() as u64)
         };
+        // A volume without a name is made anew with each container; files that are mounted come with the release.
+        let volumes = service.get("volumes").and_then(Value::as_array).into_iter().flatten();
+        let named = volumes.filter(|volume| volume.get("type").and_then(Value::as_str) == Some("volume"));
+        let named = named.filter_map(|volume| volume.get("source")?.as_str());
         let positive = |size: Option<u64>| size.filter(|size| *size > 0);
         Declared {
             name: name.to_owned(),
@@ -133,6 +143,7 @@ fn declared<'s>(services: impl IntoIterator<Item = (&'s str, &'s Value)>) -> Vec
                 .or_else(|| positive(size("/mem_limit")))
                 .or_else(|| positive(size("/deploy/resources/reservations/memory")))
                 .or_else(|| positive(size("/mem_reservation"))),
+            volumes: named.map(|name| format!("volume {name}")).collect(),
         }
     };
     services.into_iter().map(read).filter(|service| service.replicas > 0).collect()
@@ -197,6 +208,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_volume_with_a_name_may_hold_a_service_to_its_machine() {
+        let config = json!({ "services": { "store": { "volumes": [
+            { "type": "volume", "source": "data", "target": "/data" },
+            { "type": "volume", "target": "/scratch" },
+            { "type": "bind", "source": "/srv/app/settings.toml", "target": "/settings.toml" },
+        ] } } });
+        assert_eq!(declared(&config)[0].volumes, ["volume data"]);
+    }
 
     #[test]
     fn what_runs_for_a_while_only_is_told_and_left_out() {
