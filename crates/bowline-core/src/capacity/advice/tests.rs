@@ -220,6 +220,9 @@ fn what_is_alive_counts_from_a_day_after_the_start() {
     let alive = |mebi: u64| Vitals { live: Some(mebi << 20), ..seasoned() };
     let advice = with(alive(100));
     assert_eq!(advised(&advice, &heap), Some(Amount::Text("-Xmx200m".to_owned())));
+    let collector = Some("Parallel young collection pauses".to_owned());
+    let parallel = with(Vitals { collector, ..alive(100) });
+    assert_eq!(advised(&parallel, &heap), Some(Amount::Text("-Xmx250m".to_owned())));
     let early = with(Vitals { collected: Some(86_399_999), ..alive(100) });
     assert_eq!(advised(&early, &heap), None);
     assert!(why(&early, &memory).contains("from a day after its start"), "{early:?}");
