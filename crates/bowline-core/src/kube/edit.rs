@@ -1,4 +1,4 @@
-//! Images in the files of teams that keep them in git: the bytes of those values change, and no others.
+//! Values in the files of teams that keep them in git: the bytes of those change, and no others.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -7,169 +7,107 @@ use granit_parser::ScalarStyle;
 use serde_json::Value;
 
 use super::manifest::document::{Content, Documents, Mark, Node, NodeId, Note};
-use super::manifest::place::{Object, objects, parts};
-use super::manifest::scalar::{Scalar, resolve};
+use super::manifest::place::{Object, parts};
 use super::manifest::value::Reader;
 use super::manifest::{Remark, brief};
-use super::object::Origin;
-use crate::reference::Reference;
 
-/// One image that is to be another.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Change {
-    /// Where the object begins that it is in: [`super::object::Manifest::origin`].
-    pub object: Origin,
-    /// Where it is in that object, as a JSON pointer.
-    pub pointer: String,
-    /// What stands there.
-    pub from: String,
-    /// What is to stand there.
-    pub to: String,
-}
+mod image;
 
-/// A change on its way into the text.
+pub use image::{Change, edit};
+
+/// Bytes that give way to others.
 struct Splice {
     bytes: Range<usize>,
     new: String,
-    /// The value, without quotes.
-    to: String,
-    document: usize,
-    /// Where it is in the document.
-    pointer: String,
     at: Mark,
 }
 
-/// The text of a file with those of the changes that are about it. Everything else stays, byte for byte.
-///
-/// # Errors
-/// What cannot be changed, with its place and the reason; then nothing is: a value that is shared by an anchor, an alias
-/// or `<<`, one that is written over several lines, or one that is not what it was.
-pub fn edit(file: &str, text: &str, changes: &[Change]) -> Result<String, Vec<Remark>> {
-    let told = |notes: Vec<Note>| -> Vec<Remark> {
-        notes.into_iter().map(|note| Remark { at: note.at.origin(file), message: note.message }).collect()
-    };
-    let documents = Documents::parse(text);
-    if !documents.errors.is_empty() {
-        return Err(told(documents.errors));
-    }
-    let page = Page { text, documents: &documents, shared: documents.shared() };
-    let objects = objects(&documents);
-    let (mut splices, mut refused) = (Vec::new(), Vec::new());
-    for change in changes.iter().filter(|change| change.object.file == file) {
-        let at = Mark::of_origin(&change.object);
-        let object = objects.get(&at).ok_or_else(|| Note::new(at, "no object begins here any more"));
-        match object.and_then(|object| page.splice(object, change)) {
-            Ok(splice) => splices.extend(splice),
-            Err(note) => refused.push(note),
-        }
-    }
-    splices.sort_by_key(|splice| (splice.bytes.start, splice.bytes.end));
-    splices.dedup_by(|one, other| one.bytes == other.bytes && one.to == other.to);
-    let overlap = |pair: &[Splice]| match pair {
-        [one, other] if one.bytes.end > other.bytes.start => {
-            Some(Note::new(other.at, "this image is to be two different ones"))
-        }
-        _ => None,
-    };
-    refused.extend(splices.windows(2).filter_map(overlap));
-    if !refused.is_empty() {
-        return Err(told(refused));
-    }
-    let changed = page.apply(&splices).map_err(|note| told(vec![note]))?;
-    page.verify(&changed, &splices).map_err(told)?;
-    Ok(changed)
+/// A value that a document is to hold afterwards.
+struct Setting {
+    document: usize,
+    /// Where it is in the document. What leads there may be missing, or null.
+    pointer: String,
+    value: Value,
+}
+
+/// What is to happen to a text, and what it is to mean then.
+#[derive(Default)]
+struct Draft {
+    splices: Vec<Splice>,
+    settings: Vec<Setting>,
 }
 
 /// A file's text, read.
-struct Page<'d, 't> {
+struct Page<'t> {
     text: &'t str,
-    documents: &'d Documents<'t>,
+    documents: Documents<'t>,
+    /// What each of the documents means.
+    values: Vec<Value>,
     /// The nodes that aliases stand for.
     shared: BTreeSet<NodeId>,
 }
 
-impl Page<'_, '_> {
-    /// None where it stands there already.
-    fn splice(&self, object: &Object, change: &Change) -> Result<Option<Splice>, Note> {
-        let node = self.find(object.node, &change.pointer)?;
-        let refuse = |reason: String| Note::new(node.at, reason);
-        let Content::Scalar(value, style) = &node.content else {
-            return Err(refuse("there is no text here".into()));
-        };
-        if *value == change.to {
-            return Ok(None);
+impl<'t> Page<'t> {
+    fn read(text: &'t str) -> Result<Self, Vec<Note>> {
+        let mut documents = Documents::parse(text);
+        if !documents.errors.is_empty() {
+            return Err(std::mem::take(&mut documents.errors));
         }
-        if *value != change.from {
-            let (value, from) = (brief(value), brief(&change.from));
-            return Err(refuse(format!("`{value}` stands here, and not `{from}`")));
+        let mut reader = Reader::new(&documents);
+        let values = documents.roots.iter().map(|root| reader.read(*root)).collect();
+        if !reader.problems.is_empty() {
+            return Err(reader.problems);
         }
-        if node.anchored {
-            return Err(refuse(
-                "the image has an anchor, by which others may use it: change it by hand".into(),
-            ));
-        }
-        if node.tag.is_some() {
-            return Err(refuse("the image has a tag of YAML: change it by hand".into()));
-        }
-        let raw = self.text.get(node.bytes.clone()).unwrap_or_default();
-        if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
-            return Err(refuse("the image is written as a block of lines: change it by hand".into()));
-        }
-        if raw.contains(['\n', '\r']) {
-            return Err(refuse("the image is written over several lines: change it by hand".into()));
-        }
-        if change.to.parse::<Reference>().is_err() {
-            return Err(refuse(format!("`{}` is no image reference", brief(&change.to))));
-        }
-        let to = change.to.clone();
-        // No reference holds a quote or a backslash.
-        let new = match style {
-            ScalarStyle::Plain if is_plain(&to) => to.clone(),
-            ScalarStyle::SingleQuoted => format!("'{to}'"),
-            _ => format!("\"{to}\""),
-        };
-        let pointer = format!("{}{}", object.pointer, change.pointer);
-        let document = object.document;
-        Ok(Some(Splice { bytes: node.bytes.clone(), new, to, document, pointer, at: node.at }))
+        let shared = documents.shared();
+        Ok(Self { text, documents, values, shared })
     }
 
-    /// The node that a pointer names, as far as nothing else has a part in it.
-    fn find(&self, object: NodeId, pointer: &str) -> Result<&Node<'_>, Note> {
-        let mut node = self.own(object)?;
+    /// The nodes from an object to what a pointer names, as far as nothing else has a part in them.
+    fn walk(&self, object: &Object, pointer: &str) -> Result<Vec<&Node<'t>>, Note> {
+        let mut node = self.own(object.node)?;
+        let mut trail = vec![node];
         for part in parts(pointer) {
             let here = node.at;
             let next = match &node.content {
                 Content::Sequence(items) => part.parse::<usize>().ok().and_then(|index| items.get(index)),
-                Content::Mapping(entries) => {
-                    let named = |(key, _): &&(NodeId, NodeId)| self.documents.text(*key) == Some(&part);
-                    let merge = entries.iter().find(|(key, _)| self.documents.is_merge(*key));
-                    let found = entries.iter().find(named);
-                    if let (Some((key, _)), None) = (merge, found) {
-                        let at = self.documents.node(*key).map_or(here, |key| key.at);
-                        return Err(Note::new(
-                            at,
-                            "`<<` brings the image here: change it where it is written, by hand",
-                        ));
-                    }
-                    found.map(|(_, value)| value)
-                }
+                Content::Mapping(entries) => self.entry(entries, &part)?.map(|(_, value)| value),
                 _ => None,
             };
             let next = next.ok_or_else(|| Note::new(here, format!("there is no `{}` here", brief(&part))))?;
             node = self.own(*next)?;
+            trail.push(node);
         }
-        Ok(node)
+        Ok(trail)
+    }
+
+    /// A key that is written in a mapping, and its value. What `<<` brings is not told from what it does not.
+    fn entry<'e>(
+        &self,
+        entries: &'e [(NodeId, NodeId)],
+        name: &str,
+    ) -> Result<Option<&'e (NodeId, NodeId)>, Note> {
+        let found = entries.iter().find(|(key, _)| self.documents.text(*key) == Some(name));
+        let merge = entries.iter().find(|(key, _)| self.documents.is_merge(*key));
+        match (found, merge.and_then(|(key, _)| self.documents.node(*key))) {
+            (None, Some(merge)) => {
+                let name = brief(name);
+                Err(Note::new(
+                    merge.at,
+                    format!("`<<` may bring `{name}` here: change it where it is written, by hand"),
+                ))
+            }
+            _ => Ok(found),
+        }
     }
 
     /// A node that is written where it is, and used nowhere else.
-    fn own(&self, id: NodeId) -> Result<&Node<'_>, Note> {
+    fn own(&self, id: NodeId) -> Result<&Node<'t>, Note> {
         let node = self.documents.node(id);
         let node = node.ok_or_else(|| Note::new(Mark { line: 1, column: 1 }, "there is no such value"))?;
         match node.content {
-            Content::Alias(_) => Err(Note::new(
-                node.at,
-                "the image comes from an alias: change it where it is written, by hand",
-            )),
+            Content::Alias(_) => {
+                Err(Note::new(node.at, "this comes from an alias: change it where it is written, by hand"))
+            }
             _ if self.shared.contains(&id) => Err(Note::new(
                 node.at,
                 "aliases use this elsewhere, and would change with it: change it by hand",
@@ -178,8 +116,39 @@ impl Page<'_, '_> {
         }
     }
 
+    /// How a scalar is quoted whose bytes are all that there is to it.
+    fn quoting(&self, node: &Node<'_>) -> Result<ScalarStyle, Note> {
+        let refuse = |reason: &str| Err(Note::new(node.at, format!("{reason}: change it by hand")));
+        let Content::Scalar(_, style) = &node.content else {
+            return refuse("a list or a mapping stands here");
+        };
+        if node.anchored {
+            return refuse("this has an anchor, by which others may use it");
+        }
+        if node.tag.is_some() {
+            return refuse("this has a tag of YAML");
+        }
+        if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
+            return refuse("this is written as a block of lines");
+        }
+        if self.text.get(node.bytes.clone()).unwrap_or_default().contains(['\n', '\r']) {
+            return refuse("this is written over several lines");
+        }
+        Ok(*style)
+    }
+
+    /// The text with what is drafted, if it then means what is drafted and nothing else.
+    fn change(&self, mut draft: Draft) -> Result<String, Vec<Note>> {
+        // What is put in at one place stays in the order in which it was drafted.
+        draft.splices.sort_by_key(|splice| (splice.bytes.start, splice.bytes.end));
+        let changed = self.apply(&draft.splices).map_err(|note| vec![note])?;
+        self.verify(&changed, draft)?;
+        Ok(changed)
+    }
+
     fn apply(&self, splices: &[Splice]) -> Result<String, Note> {
-        let mut changed = String::with_capacity(self.text.len() + 64 * splices.len());
+        let added: usize = splices.iter().map(|splice| splice.new.len()).sum();
+        let mut changed = String::with_capacity(self.text.len() + added);
         let mut end = 0;
         for splice in splices {
             let cut = || Note::new(splice.at, "the value's bytes are not where they should be");
@@ -191,41 +160,39 @@ impl Page<'_, '_> {
         Ok(changed)
     }
 
-    /// Whether the changed text means what it meant, but for the changes.
-    fn verify(&self, changed: &str, splices: &[Splice]) -> Result<(), Vec<Note>> {
-        let start = Mark { line: 1, column: 1 };
-        let mut expected = values(self.documents)?;
-        for splice in splices {
-            let value = expected.get_mut(splice.document).and_then(|root| root.pointer_mut(&splice.pointer));
-            let missing =
-                || vec![Note::new(splice.at, "this value has no place of its own: change it by hand")];
-            *value.ok_or_else(missing)? = Value::from(splice.to.as_str());
+    fn verify(&self, changed: &str, draft: Draft) -> Result<(), Vec<Note>> {
+        let mut expected = self.values.clone();
+        let at = draft.splices.first().map_or(Mark { line: 1, column: 1 }, |splice| splice.at);
+        let set = draft.settings.into_iter().all(|Setting { document, pointer, value }| {
+            expected.get_mut(document).is_some_and(|root| set(root, &pointer, value))
+        });
+        match Page::read(changed) {
+            Ok(page) if set && page.values == expected => Ok(()),
+            _ => Err(vec![Note::new(at, "the file would mean something else afterwards: change it by hand")]),
         }
-        let documents = Documents::parse(changed);
-        if !documents.errors.is_empty() || values(&documents)? != expected {
-            let at = splices.first().map_or(start, |splice| splice.at);
-            return Err(vec![Note::new(
-                at,
-                "the file would mean something else afterwards: change it by hand",
-            )]);
-        }
-        Ok(())
     }
 }
 
-/// What all documents of a text mean.
-fn values(documents: &Documents<'_>) -> Result<Vec<Value>, Vec<Note>> {
-    let mut reader = Reader::new(documents);
-    let values = documents.roots.iter().map(|root| reader.read(*root)).collect();
-    if reader.problems.is_empty() { Ok(values) } else { Err(reader.problems) }
+/// Puts a value where a pointer says, with the mappings that lead there. False where something else is in the way.
+fn set(root: &mut Value, pointer: &str, value: Value) -> bool {
+    let mut here = root;
+    for part in parts(pointer) {
+        if here.is_null() {
+            *here = Value::Object(serde_json::Map::new());
+        }
+        let next = match here {
+            Value::Object(map) => Some(map.entry(part).or_insert(Value::Null)),
+            Value::Array(items) => part.parse::<usize>().ok().and_then(|index| items.get_mut(index)),
+            _ => None,
+        };
+        let Some(next) = next else { return false };
+        here = next;
+    }
+    *here = value;
+    true
 }
 
-/// Whether a reference needs no quotes, for kubectl and for readers of YAML 1.2 alike.
-fn is_plain(reference: &str) -> bool {
-    reference.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && !reference.contains(['[', ']'])
-        && resolve(reference) == Scalar::Text
+/// Notes about a text as remarks about its file.
+fn remarks(file: &str, notes: Vec<Note>) -> Vec<Remark> {
+    notes.into_iter().map(|note| Remark { at: note.at.origin(file), message: note.message }).collect()
 }
-
-#[cfg(test)]
-mod tests;

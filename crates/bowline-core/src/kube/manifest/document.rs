@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
+use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, StructureStyle, Tag};
 
 use crate::kube::object::Origin;
 
@@ -69,8 +69,10 @@ pub(in crate::kube) enum Content<'t> {
 pub(in crate::kube) struct Node<'t> {
     pub(in crate::kube) content: Content<'t>,
     pub(in crate::kube) at: Mark,
-    /// Its bytes; those of a collection are where it begins.
+    /// Its bytes; those of a collection without brackets are where it begins.
     pub(in crate::kube) bytes: Range<usize>,
+    /// Whether it is a collection in brackets.
+    pub(in crate::kube) flow: bool,
     pub(in crate::kube) anchored: bool,
     /// The whole tag, e.g. `tag:yaml.org,2002:str`.
     pub(in crate::kube) tag: Option<String>,
@@ -201,17 +203,15 @@ impl<'t> Builder<'t> {
             Event::Scalar(text, style, anchor, tag) => {
                 self.add(Content::Scalar(text, style), anchor, tag.as_deref(), span)?;
             }
-            Event::SequenceStart(_, anchor, tag) => {
+            Event::SequenceStart(style, anchor, tag) => {
                 let node = self.add(Content::Sequence(Vec::new()), anchor, tag.as_deref(), span)?;
-                self.enter(node, span)?;
+                self.enter(node, style, span)?;
             }
-            Event::MappingStart(_, anchor, tag) => {
+            Event::MappingStart(style, anchor, tag) => {
                 let node = self.add(Content::Mapping(Vec::new()), anchor, tag.as_deref(), span)?;
-                self.enter(node, span)?;
+                self.enter(node, style, span)?;
             }
-            Event::SequenceEnd | Event::MappingEnd => {
-                self.open.pop();
-            }
+            Event::SequenceEnd | Event::MappingEnd => self.leave(span),
             Event::Alias(anchor) => {
                 let Some(target) = self.anchors.get(&anchor).copied() else { return Ok(()) };
                 if self.open.iter().any(|open| open.node == target) {
@@ -227,13 +227,23 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    fn enter(&mut self, node: NodeId, span: &Span) -> Result<(), Note> {
+    fn enter(&mut self, node: NodeId, style: StructureStyle, span: &Span) -> Result<(), Note> {
         if self.open.len() >= DEPTH {
             let message = format!("values lie within each other more than {DEPTH} deep here");
             return Err(Note::new(Mark::of(&span.start), message));
         }
         self.open.push(Open { node, key: None });
+        if let Some(node) = self.documents.nodes.get_mut(node.0) {
+            node.flow = style == StructureStyle::Flow;
+        }
         Ok(())
+    }
+
+    fn leave(&mut self, span: &Span) {
+        let closed = self.open.pop().and_then(|open| self.documents.nodes.get_mut(open.node.0));
+        if let (Some(node), Some(bracket)) = (closed.filter(|node| node.flow), span.byte_range()) {
+            node.bytes.end = bracket.end;
+        }
     }
 
     fn add(
@@ -250,7 +260,7 @@ impl<'t> Builder<'t> {
         }
         let tag = tag.map(|tag| format!("{}{}", tag.handle(), tag.suffix()));
         let bytes = span.byte_range().unwrap_or_default();
-        self.documents.nodes.push(Node { content, at, bytes, anchored: anchor != 0, tag });
+        self.documents.nodes.push(Node { content, at, bytes, flow: false, anchored: anchor != 0, tag });
         if anchor != 0 {
             self.anchors.insert(anchor, id);
         }
@@ -304,6 +314,16 @@ mod tests {
                 ("b", 4, 14, "b"),
             ]
         );
+    }
+
+    #[test]
+    fn what_is_in_brackets_knows_where_they_end() {
+        let text = "a: [x, {b: 1, c: {}} ]  # c\nd:\n- e: {\n  f: [g: 1] }\n";
+        let documents = Documents::parse(text);
+        let flows = documents.nodes.iter().filter(|node| node.flow).map(|node| &text[node.bytes.clone()]);
+        let flows: Vec<_> = flows.filter(|raw| raw.starts_with(['[', '{'])).collect();
+        let expected = ["[x, {b: 1, c: {}} ]", "{b: 1, c: {}}", "{}", "{\n  f: [g: 1] }", "[g: 1]"];
+        assert_eq!(flows, expected);
     }
 
     #[test]
