@@ -12,8 +12,12 @@ use super::manifest::value::Reader;
 use super::manifest::{Remark, brief};
 
 mod image;
+mod line;
+mod mapping;
+mod resources;
 
 pub use image::{Change, edit};
+pub use resources::{Amounts, Wanted, edit_resources};
 
 /// Bytes that give way to others.
 struct Splice {
