@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use bowline_core::kube::edit::{Change, edit};
+use bowline_core::kube::edit::{Amounts, Change, Wanted, edit, edit_resources};
 use bowline_core::kube::image::{OurImage, OurImages, Pin, pin};
 use bowline_core::kube::manifest::read;
 use bowline_core::kube::normal::normalise;
+use bowline_core::kube::object::Manifest;
 use bowline_core::kube::workload::pod_spec_mut;
 use bowline_core::service::TagTemplate;
 use proptest::prelude::*;
@@ -110,6 +111,79 @@ fn manifests_that_others_wrote_are_read_pinned_and_edited() {
         let mut again = read(&edited, Some("shop"), |_| None).manifests;
         normalise(&mut again, &edited);
         assert_eq!(again, manifests, "{folder}");
+    }
+}
+
+/// Gives all containers of a file what is wanted of each; gives the manifests then.
+fn give(
+    path: &str,
+    text: &str,
+    requests: Amounts,
+    limits: Amounts,
+) -> Result<(String, Vec<Manifest>), String> {
+    let files = |text: &str| BTreeMap::from([(path.to_owned(), text.to_owned())]);
+    let mut manifests = read(&files(text), None, |_| None).manifests;
+    let mut wanted = Vec::new();
+    for manifest in &mut manifests {
+        let spec = pod_spec_mut(&manifest.id.kind, &mut manifest.value);
+        let containers = spec.and_then(|spec| spec.get_mut("containers")?.as_array_mut());
+        for container in containers.into_iter().flatten() {
+            let (object, name) = (manifest.origin.clone(), container["name"].as_str().unwrap().to_owned());
+            wanted.push(Wanted { object, container: name, requests, limits });
+            for (side, amounts) in [("requests", requests), ("limits", limits)] {
+                // Indexing by a key puts it in where it is missing.
+                if let Some(cpu) = amounts.cpu {
+                    container["resources"][side]["cpu"] = format!("{cpu}m").into();
+                }
+                if let Some(bytes) = amounts.memory {
+                    container["resources"][side]["memory"] = format!("{}Mi", bytes >> 20).into();
+                }
+            }
+        }
+    }
+    let edited = edit_resources(path, text, &wanted).map_err(|refused| {
+        assert!(!refused.is_empty(), "{path}");
+        refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    })?;
+    // An insertion moves what stands below it.
+    let found = read(&files(&edited), None, |_| None);
+    assert_eq!((found.problems, found.warnings), (vec![], vec![]), "{path}");
+    for (wanted, found) in manifests.iter_mut().zip(&found.manifests) {
+        wanted.origin = found.origin.clone();
+    }
+    assert_eq!(found.manifests, manifests, "{path}");
+    Ok((edited, found.manifests))
+}
+
+#[test]
+fn containers_that_others_described_are_given_resources() {
+    for (folder, containers, limited) in
+        [("microservices-demo/kubernetes-manifests", 12, 11), ("voting-app/k8s-specifications", 5, 0)]
+    {
+        let Some(files) = files(folder) else { return };
+        let requests = Amounts { cpu: Some(115), memory: Some(96 << 20) };
+        let limits = Amounts { cpu: None, memory: Some(300 << 20) };
+        let (mut given, mut refused) = (0, 0);
+        for (path, text) in &files {
+            let (edited, _) = give(path, text, requests, limits).unwrap();
+            given += edited.matches("memory: 300Mi").count();
+            let others = |text: &str| {
+                let ours = |line: &&str| {
+                    let keys = ["resources:", "requests:", "limits:", "cpu:", "memory:"];
+                    keys.iter().any(|key| line.trim().starts_with(key))
+                };
+                text.lines().filter(|line| !ours(line)).collect::<Vec<_>>().join("\n")
+            };
+            assert_eq!(others(&edited), others(text), "{path}");
+            assert_eq!(give(path, &edited, requests, limits).unwrap().0, edited, "{path}");
+            // Too low a limit for what is requested.
+            let low = Amounts { cpu: None, memory: Some(1 << 20) };
+            if let Err(told) = give(path, text, Amounts::default(), low) {
+                refused += 1;
+                assert!(told.contains("is to be limited to 1Mi memory, and requests "), "{told}");
+            }
+        }
+        assert_eq!((given, refused), (containers, limited), "{folder}");
     }
 }
 
