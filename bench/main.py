@@ -11,6 +11,7 @@ from pathlib import Path
 import binary
 import capacity
 import deploy
+import driven
 import images
 import kubernetes
 from place import Place
@@ -27,11 +28,12 @@ def main():
     parser.add_argument("--build", action="store_true")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--pictures", type=Path)
     arguments = parser.parse_args()
     suites = arguments.suites or ["images", "deploy", "binary"]
-    unknown = set(suites) - {"images", "deploy", "kubernetes", "capacity", "binary"}
+    unknown = set(suites) - {"images", "deploy", "kubernetes", "capacity", "driven", "binary"}
     if unknown:
-        parser.error(f"there is no suite {', '.join(sorted(unknown))}; there are images, deploy, kubernetes, capacity and binary")
+        parser.error(f"there is no suite {', '.join(sorted(unknown))}; there are images, deploy, kubernetes, capacity, driven and binary")
     say(f"{os.cpu_count()} processors, Linux {platform.release()}, load {os.getloadavg()[0]:.1f}")
     report = Report()
     # Being told to stop is no reason to leave engines behind.
@@ -39,7 +41,8 @@ def main():
     with Place(arguments.bowline, arguments.keep) as place:
         for suite, measure, runs in (("images", images.measure, 3), ("deploy", deploy.measure, 5),
                                      ("kubernetes", kubernetes.measure, 5),
-                                     ("capacity", partial(capacity.measure, plot=arguments.plot), 3)):
+                                     ("capacity", partial(capacity.measure, plot=arguments.plot), 3),
+                                     ("driven", partial(driven.measure, pictures=arguments.pictures), 1)):
             if suite not in suites:
                 continue
             if os.geteuid() == 0:

@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::comparison::Comparison;
 use crate::finding::Finding;
 
 /// The version of the event format. A reader refuses a higher one and skips kinds it does not know.

@@ -9,10 +9,11 @@ mod validity;
 
 use std::collections::BTreeMap;
 
-use super::profile::{Profile, ServiceProfile, Window};
+use super::profile::{MachineProfile, Profile, ServiceProfile, Window};
 use super::runtime::vitals::Vitals;
 use super::runtime::{Jvm, Program, Runtime};
 pub use validity::{Doubt, doubts};
+use validity::{doubt_of_limit, is_held_back};
 
 /// A mebibyte.
 const MEBI: u64 = 1 << 20;
@@ -52,6 +53,8 @@ pub struct Given {
 pub enum Setting {
     /// Processor time that is kept.
     CpuRequest,
+    /// The most processor time that it may use.
+    CpuLimit,
     /// Memory that is kept and may be used: the same, so that a node cannot promise what it does not have.
     Memory,
     /// An environment variable.
@@ -106,8 +109,10 @@ pub fn advise(profile: &Profile, facts: &BTreeMap<String, Facts>) -> Vec<Advice>
     let mut all = Vec::new();
     for (name, service) in &profile.services {
         let Some(known) = facts.get(name).filter(|_| service.window.samples > 0) else { continue };
-        let doubts = doubts(&profile.machine, service);
+        let mut doubts = doubts(&profile.machine, service);
+        doubts.extend(doubt_of_limit(service, known.given.cpu_limit));
         let mut lines: Vec<Line> = cpu(service, known).into_iter().collect();
+        lines.extend(cpu_limit(service, known, &profile.machine));
         match &known.runtime {
             Runtime::Jvm(jvm) => lines.extend(jvm::lines(jvm, service, known, profile, doubts.is_empty())),
             Runtime::Plain => lines.extend(memory(service, known)),
@@ -157,8 +162,33 @@ fn cpu(service: &ServiceProfile, facts: &Facts) -> Option<Line> {
     })
 }
 
-/// The most that it held, and some more.
+/// Twice the limit that held it back: how much more it needs nobody can see before it has it.
+fn cpu_limit(service: &ServiceProfile, facts: &Facts, machine: &MachineProfile) -> Option<Line> {
+    let now = facts.given.cpu_limit.filter(|limit| is_held_back(service, *limit))?;
+    let advised = now.saturating_mul(2).min(u64::from(machine.cores) * 1000);
+    let held = service.throttling();
+    let seen = match held {
+        0 => format!("it uses all of the {} that it may", cores(now)),
+        _ => format!("it was held back for {}.{} % of the time", held / 10, held % 10),
+    };
+    (advised > now).then(|| Line {
+        setting: Setting::CpuLimit,
+        now: Some(Amount::Cores(now)),
+        advised: Amount::Cores(advised),
+        why: format!("{seen}: what it needs is more, and twice as much shows how much"),
+        frees: None,
+    })
+}
+
+/// The most that it held, and some more; after a kill as much more than its limit as the Vertical Pod Autoscaler adds (v1.8.1,
+/// `oom-bump-up-ratio` and `oom-min-bump-up-bytes`).
 fn memory(service: &ServiceProfile, facts: &Facts) -> Option<Line> {
+    let limit = facts.given.memory_limit.or(service.memory_limit);
+    if let Some(limit) = limit.filter(|_| service.oom_kills > 0) {
+        let advised = whole_mebi(limit.saturating_add((limit / 5).max(100 * MEBI)));
+        let why = format!("{} of its processes were killed at {}", service.oom_kills, bytes(limit));
+        return memory_line(service, facts, advised, why);
+    }
     let advised = whole_mebi(with_margin(service.memory)).max(LEAST.1);
     let why = format!("it held {} at most, and {MARGIN} % more", bytes(service.memory));
     memory_line(service, facts, advised, why)

@@ -122,7 +122,7 @@ pub fn paint(
         }
         lines.into_iter().map(|(name, values)| Line { name: name.clone(), dashed: false, values }).collect()
     };
-    let charts = vec![
+    let mut charts = vec![
         processors(&joined, machine),
         memory(&joined),
         pressure(&joined),
@@ -139,6 +139,15 @@ pub fn paint(
             lines: of_services(|usage, _| usage.memory as f64, false),
         },
     ];
+    // Where no limit held anything back there is nothing to see.
+    if profile.services.values().any(|service| service.throttled > 0) {
+        let share = |usage: &Usage, _: &Interval| {
+            usage.throttled.checked_div(usage.seen).unwrap_or(0).min(1000) as f64 / 10.0
+        };
+        let lines = of_services(share, false);
+        let title = "Time in which a service was held back by its CPU limit".to_owned();
+        charts.push(Chart { title, unit: "percent", most: Some(10.0), lines });
+    }
     Picture {
         title: title.to_owned(),
         window: profile.machine.window,

@@ -2,6 +2,7 @@
 
 pub mod aftermath;
 pub mod configuration;
+pub mod container;
 pub mod demand;
 pub mod facts;
 pub mod fit;

@@ -115,9 +115,10 @@ impl Deployment<'_> {
             Ok((proposal, PhaseResult { bytes: 0, note }))
         };
         let proposal = self.recorder.phase(Phase::Plan, propose).await?;
-        let found = crate::ui::plan::render_findings(&proposal.findings.warnings);
-        for warning in proposal.prepared.warnings.iter().cloned().chain(found) {
-            self.warn(warning);
+        proposal.prepared.warnings.iter().for_each(|warning| self.warn(warning.clone()));
+        let warnings = proposal.findings.warnings.clone();
+        if !warnings.is_empty() {
+            self.recorder.emit(EventKind::Findings { warnings });
         }
         if let Some(refusal) = crate::ui::plan::refuse(&self.host.target, &proposal.findings) {
             return Err(refusal);

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use bowline_core::kube::edit::{Change, edit};
+use bowline_core::kube::edit::{Change, Wanted, edit, edit_resources};
 use bowline_core::kube::image::Pin;
+use bowline_core::kube::manifest::Remark;
 use bowline_core::placeholder::Placeholders;
 use bowline_core::release::Spec;
 use globset::GlobSet;
@@ -96,6 +97,30 @@ pub fn write_images(directory: &Path, pins: &[Pin]) -> Outcome<Vec<String>> {
     for pin in pins.iter().filter(|pin| pin.is_change()) {
         changes.entry(&pin.place.origin.file).or_default().push(pin.change());
     }
+    rewrite(directory, "images", changes, edit)
+}
+
+/// Writes what containers are to be given into the manifests of a checkout: nothing else in them changes. Gives the files
+/// that were written. Nothing is written unless all can be.
+///
+/// # Errors
+/// Where a file is not as it was, or a container cannot be given it without touching anything else: says where.
+pub fn write_resources(directory: &Path, wanted: Vec<Wanted>) -> Outcome<Vec<String>> {
+    let files: Vec<String> = wanted.iter().map(|wanted| wanted.object.file.clone()).collect();
+    let mut changes: BTreeMap<&str, Vec<Wanted>> = BTreeMap::new();
+    for (file, wanted) in files.iter().zip(wanted) {
+        changes.entry(file).or_default().push(wanted);
+    }
+    rewrite(directory, "resources", changes, edit_resources)
+}
+
+/// Edits files of a checkout, all of them or none.
+fn rewrite<C>(
+    directory: &Path,
+    what: &str,
+    changes: BTreeMap<&str, Vec<C>>,
+    edit: impl Fn(&str, &str, &[C]) -> Result<String, Vec<Remark>>,
+) -> Outcome<Vec<String>> {
     let mut edited = Vec::new();
     let mut told = Vec::new();
     for (file, changes) in changes {
@@ -108,7 +133,7 @@ pub fn write_images(directory: &Path, pins: &[Pin]) -> Outcome<Vec<String>> {
         }
     }
     if !told.is_empty() {
-        return Err(Failure::invalid("writing images into the manifests")
+        return Err(Failure::invalid(format!("writing {what} into the manifests"))
             .detail(told)
             .hint("nothing was written; write these by hand, or release the files as they are first"));
     }

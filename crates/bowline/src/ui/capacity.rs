@@ -212,6 +212,7 @@ pub fn show_opinions(all: &BTreeMap<String, Opinion>) -> String {
 pub fn setting(setting: &Setting) -> String {
     match setting {
         Setting::CpuRequest => "CPU request".into(),
+        Setting::CpuLimit => "CPU limit".into(),
         Setting::Memory => "memory".into(),
         Setting::Variable(name) => name.clone(),
         Setting::Enabled => "enabled".into(),

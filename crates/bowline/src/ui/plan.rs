@@ -99,11 +99,6 @@ pub fn warn(ui: &Ui, warnings: &[Finding], columns: Option<usize>) {
     }
 }
 
-/// Findings in lines, each with its remedy and each for itself.
-pub fn render_findings(findings: &[Finding]) -> Vec<String> {
-    group(findings, findings.len()).iter().map(|group| printable(&group.to_string())).collect()
-}
-
 /// Everything that would make the plan fail, as one failure; nothing where it may begin.
 pub fn refuse(target: &str, findings: &Findings) -> Option<crate::error::Failure> {
     if findings.refusals.is_empty() {

@@ -114,7 +114,7 @@ fn nothing_is_taken_away_on_the_word_of_doubtful_measurements() {
         (Course { oom_kills: 1, ..sure }, "1 of its processes were killed"),
     ] {
         let advice = advice(course, known.clone());
-        assert_eq!(advice.lines, [], "{word}");
+        assert!(advice.lines.iter().all(|line| !line.shrinks()), "{word}: {:?}", advice.lines);
         assert!(advice.doubts.iter().any(|doubt| doubt.seen.contains(word)), "{:?}", advice.doubts);
     }
 }
@@ -335,4 +335,29 @@ fn never_less_memory_than_was_held() {
     known.vitals = Some(Vitals { live: Some(1), metaspace: Some(1), ..known.vitals.unwrap() });
     let advice = advice(Course { memory: 600 << 20, limit: 2 << 30, ..Course::default() }, known);
     assert_eq!(advised(&advice, &Setting::Memory), Some(Amount::Bytes(660 << 20)));
+}
+
+#[test]
+fn a_limit_that_holds_back_is_doubled_whatever_the_window() {
+    let given = |cpu_limit| Given { cpu_limit: Some(cpu_limit), ..Given::default() };
+    let held = |throttled, millicores| Course { minutes: 10, throttled, millicores, ..Course::default() };
+    let plain = |limit| Facts { given: given(limit), ..facts("chat") };
+    let limit = |course, limit| advised(&advice(course, plain(limit)), &Setting::CpuLimit);
+    // By what the kernel counts; by what is used up, where nobody counts; and no more than there is.
+    assert_eq!(limit(held(300, 180), 200), Some(Amount::Cores(400)));
+    assert_eq!(limit(held(0, 195), 200), Some(Amount::Cores(400)));
+    assert_eq!(limit(held(300, 900), 1_500), Some(Amount::Cores(2_000)));
+    assert_eq!(limit(held(300, 900), 2_000), None);
+    assert_eq!(limit(held(0, 100), 200), None);
+    let used_up = advice(Course { millicores: 195, ..Course::default() }, plain(200));
+    assert!(used_up.doubts.iter().any(|doubt| doubt.seen.contains("0.20 CPU")), "{:?}", used_up.doubts);
+}
+
+#[test]
+fn what_was_killed_gets_more_than_its_limit() {
+    let course = |limit: u64| Course { memory: limit, limit, oom_kills: 2, minutes: 10, ..Course::default() };
+    for (limit, more) in [(64 << 20, 164 << 20), (1 << 30, 1_229 << 20)] {
+        let advice = advice(course(limit), facts("chat"));
+        assert_eq!(advised(&advice, &Setting::Memory), Some(Amount::Bytes(more)), "{advice:?}");
+    }
 }

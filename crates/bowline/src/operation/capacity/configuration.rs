@@ -15,7 +15,8 @@ pub fn write(config: &Config, target: &str, advice: &[Advice]) -> Outcome<String
     let failure = || Failure::invalid(format!("writing advice into {FILE}"));
     let mut document: DocumentMut = config.text.parse().map_err(|error| failure().because(&error))?;
     for advice in advice {
-        let written = |line: &&Line| matches!(line.setting, Setting::Memory | Setting::Variable(_));
+        let written =
+            |line: &&Line| matches!(line.setting, Setting::Memory | Setting::CpuLimit | Setting::Variable(_));
         for line in advice.lines.iter().filter(written) {
             let table = table(document.as_table_mut(), &["targets", target, "services", &advice.service])
                 .ok_or_else(|| {
@@ -52,10 +53,12 @@ fn set(table: &mut dyn toml_edit::TableLike, line: &Line) {
     let written: Value = match &line.advised {
         Amount::Bytes(bytes) => format!("{}M", bytes >> 20).into(),
         Amount::Text(text) => text.as_str().into(),
-        Amount::Cores(_) | Amount::Flag(_) => return,
+        Amount::Cores(cores) => (*cores as f64 / 1000.0).into(),
+        Amount::Flag(_) => return,
     };
     match &line.setting {
         Setting::Memory => put(table, "memory", written),
+        Setting::CpuLimit => put(table, "cpus", written),
         Setting::Variable(name) => {
             let env = table.entry("env").or_insert_with(|| value(toml_edit::InlineTable::new()));
             if let Some(env) = env.as_table_like_mut() {
@@ -112,6 +115,7 @@ mod tests {
                 "user",
                 &[
                     (Setting::CpuRequest, Amount::Cores(115)),
+                    (Setting::CpuLimit, Amount::Cores(400)),
                     (Setting::Memory, Amount::Bytes(507 << 20)),
                     (heap.clone(), Amount::Text("-Xmx252m".to_owned())),
                 ],
@@ -122,7 +126,7 @@ mod tests {
         assert_eq!(
             text,
             format!(
-                "{BASE}\n[targets.box.services.user]\nmemory = \"507M\"\nenv = {{ JAVA_TOOL_OPTIONS = \"-Xmx252m\" }}\n"
+                "{BASE}\n[targets.box.services.user]\ncpus = 0.4\nmemory = \"507M\"\nenv = {{ JAVA_TOOL_OPTIONS = \"-Xmx252m\" }}\n"
             )
         );
         // The same advice again changes nothing, another one only its value.

@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 use bowline_compose::engine::{SAMPLER, Streams};
 use bowline_core::capacity::picture::Deployment;
 use bowline_core::capacity::series::Series;
-use flate2::write::GzDecoder;
-use tokio::io::AsyncWrite;
 use bowline_measurement::frame::Decoder;
 use bowline_measurement::rollup::Step;
+use flate2::write::GzDecoder;
+use tokio::io::AsyncWrite;
 
 use crate::error::{Failure, Outcome};
 use crate::operation::history::Entry;
@@ -208,8 +208,8 @@ pub fn deployments(history: &[Entry]) -> Vec<Deployment> {
 
 #[cfg(test)]
 mod tests {
-    use bowline_core::capacity::frame::{Record, encode};
-    use bowline_core::capacity::interval::{Interval, Machine};
+    use bowline_measurement::frame::{Record, encode};
+    use bowline_measurement::interval::{Interval, Machine};
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;

@@ -211,12 +211,12 @@ mod tests {
 
     #[test]
     fn a_volume_with_a_name_may_hold_a_service_to_its_machine() {
-        let config = json!({ "services": { "store": { "volumes": [
+        let store = json!({ "volumes": [
             { "type": "volume", "source": "data", "target": "/data" },
             { "type": "volume", "target": "/scratch" },
             { "type": "bind", "source": "/srv/app/settings.toml", "target": "/settings.toml" },
-        ] } } });
-        assert_eq!(declared(&config)[0].volumes, ["volume data"]);
+        ] });
+        assert_eq!(declared([("store", &store)])[0].volumes, ["volume data"]);
     }
 
     #[test]
