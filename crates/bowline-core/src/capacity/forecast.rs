@@ -1,5 +1,7 @@
 //! Whether services fit on machines, how long that goes well, what happens when one machine is lost, and what it costs.
 
+mod strain;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -13,6 +15,7 @@ use crate::kube::object::Manifest;
 use crate::kube::scheduling::request::{Defaults, Side, of_pod};
 use crate::kube::scheduling::surge_of;
 use crate::kube::workload::{pod_spec, template};
+pub use strain::Strain;
 
 /// What a service needs.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,6 +139,8 @@ pub struct Forecast {
     pub losses: Vec<Loss>,
     /// The workloads that find room when a machine is lost, and whose data may be lost with it or out of reach.
     pub anchored: Vec<Anchored>,
+    /// The losses after which another machine does not last, by credits and processors.
+    pub strains: Vec<Strain>,
     /// What an update of each service needs for a while, one service after the other.
     pub surges: Vec<Surge>,
 }
@@ -195,7 +200,8 @@ impl Forecast {
         let surges = plan.surge(&extra, false);
         let nodes = reckon(&machines, &placement, needs);
         let anchored = anchored(&losses, needs);
-        Self { fleet: fleet.clone(), ground, placement, nodes, losses, anchored, surges }
+        let strains = strain::strains(&losses, &nodes, needs);
+        Self { fleet: fleet.clone(), ground, placement, nodes, losses, anchored, strains, surges }
     }
 
     /// Whether everything has a place.
@@ -439,6 +445,20 @@ mod tests {
         let forecast = Forecast::new(&fleet, Ground::Apart, &services(6, 100, 100 << 20));
         let counts: Vec<u64> = forecast.nodes.iter().map(|node| node.services.values().sum()).collect();
         assert!(forecast.fits() && counts[0] == 0 && counts.iter().sum::<u64>() == 6, "{counts:?}");
+    }
+
+    #[test]
+    fn credits_run_out_where_the_pods_of_a_lost_machine_go() {
+        // Each keeps up 0.4; 0.9 on three are 0.3 each and 0.05 for the agents, and 0.45 and more on the two that are left.
+        let fleet = Fleet::of(3, machine("t2.medium", 46_400, true));
+        let forecast = Forecast::new(&fleet, Ground::Managed, &services(9, 100, 100 << 20));
+        assert!(forecast.lasts() && forecast.survives(), "{:?}", forecast.nodes);
+        assert_eq!(forecast.strains.len(), 3, "{:?}", forecast.strains);
+        let first = &forecast.strains[0];
+        let (full, _) = first.outlook.credits.unwrap();
+        assert!(first.node != first.lost && full.lasts.is_some(), "{first:?}");
+        let whole = Fleet::of(3, machine("m5.large", 96_000, false));
+        assert_eq!(Forecast::new(&whole, Ground::Managed, &services(9, 100, 100 << 20)).strains, []);
     }
 
     #[test]

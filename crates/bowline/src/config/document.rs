@@ -141,8 +141,8 @@ pub(super) struct CapacityTable {
     pub machines: Option<At<String>>,
     /// What happens when the services of a Docker host need more than it has: by what was measured, else by their limits.
     pub fit: Option<FitName>,
-    /// So long after a deploy to a Docker host that is measured its summary says what the release changed in CPU and memory:
-    /// `5m`. Absent: nothing is waited for.
+    /// So long after a deploy, of a Docker host that is measured or of a cluster, its summary says what the release changed in CPU
+    /// and memory: `5m`. Absent: nothing is waited for.
     pub compare_after: Option<At<String>>,
 }
 

@@ -139,7 +139,8 @@ impl<'c> Delivery<'c> {
         }?;
         let changed = summary.services.values().any(|service| service.changed);
         if let Some(wait) = self.config.capacity.compare_after.filter(|_| changed) {
-            summary.capacity = aftermath::watch(&self.host, recorder, &deployment.cancel, began, wait).await;
+            let comparing = aftermath::on_host(&self.host, began, wait);
+            summary.capacity = aftermath::follow(recorder, &deployment.cancel, comparing).await;
             (summary.phases, summary.seconds) = (recorder.phases(), recorder.seconds());
         }
         Ok(summary)

@@ -1,7 +1,7 @@
 //! Forecasts for people and machines.
 
 use bowline_core::capacity::credit::Course;
-use bowline_core::capacity::forecast::{Anchored, Forecast, NodeForecast};
+use bowline_core::capacity::forecast::{Anchored, Forecast, NodeForecast, Strain};
 use bowline_core::capacity::picture::hours;
 use bowline_core::capacity::placement::{Fate, Proof, Refusal, Verdict};
 use serde_json::{Value, json};
@@ -36,7 +36,8 @@ pub fn render(forecast: &Forecast, machines: &Machines, columns: Option<usize>) 
     let rows: Vec<Vec<String>> = forecast.nodes.iter().map(row).collect();
     let header = ["MACHINE", "KEPT", "USED", "FOR GOOD", "CPUS", "MEMORY", "OF", "CREDITS", "SERVICES"];
     text.push_str(&render_within(&header, &rows, columns));
-    let lines = waiting(forecast).into_iter().chain(lost(forecast)).chain(held(forecast));
+    let lines =
+        waiting(forecast).into_iter().chain(lost(forecast)).chain(held(forecast)).chain(strained(forecast));
     for line in lines.chain(updates(forecast)) {
         text.push_str(&format!("\n  {}", printable(&line)));
     }
@@ -164,6 +165,24 @@ fn lost(forecast: &Forecast) -> Vec<String> {
     lines
 }
 
+/// The losses after which a machine that is left does not last.
+fn strained(forecast: &Forecast) -> Vec<String> {
+    let line = |strain: &Strain| {
+        let (lost, node) = (&strain.lost, &strain.node);
+        match strain.outlook.credits.and_then(|(full, _)| full.lasts) {
+            Some(time) => {
+                format!("without {lost}, {node} is out of credits after {} from full", hours(time.as_secs()))
+            }
+            None => format!("without {lost}, more is used of {node} than it has"),
+        }
+    };
+    let mut lines: Vec<String> = forecast.strains.iter().take(NAMES).map(line).collect();
+    if let Some(more @ 1..) = forecast.strains.len().checked_sub(NAMES) {
+        lines.push(format!("and so it is without each of {more} others"));
+    }
+    lines
+}
+
 /// The workloads that would find room, and whose data may be where they were.
 fn held(forecast: &Forecast) -> Vec<String> {
     let line = |one: &Anchored| {
@@ -221,7 +240,7 @@ pub fn encode(forecast: &Forecast, machines: &Machines, cheapest: bool) -> Value
         "survives": forecast.survives(), "room_for_a_loss": forecast.has_room_for_a_loss(), "updates": forecast.updates(), "verdict": verdict(forecast),
         "monthly": forecast.monthly().map(|millionths| millionths as f64 / 1e6), "currency": machines.currency,
         "cheapest": cheapest, "nodes": forecast.nodes.iter().map(node).collect::<Vec<_>>(),
-        "waiting": waiting(forecast), "lost": lost(forecast),
+        "waiting": waiting(forecast), "lost": lost(forecast), "strained": strained(forecast),
         "data_may_be_lost": forecast.anchored.iter().map(anchored).collect::<Vec<_>>(), "surges": updates(forecast),
     })
 }

@@ -1,8 +1,12 @@
 //! What a host's machine carries: measured by a program that Bowline brings there, shown, advised upon.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use bowline_measurement::frame::{Record, encode};
+use bowline_measurement::interval::{CpuTime, Interval, Machine, Usage};
 use bowline_testkit::java;
+use bowline_testkit::repository::{Origin, Repository};
 use serde_json::Value;
 
 use crate::scene::{Place, QUICK, Scene};
@@ -86,7 +90,8 @@ fn what_a_machine_cannot_carry_is_refused_and_what_a_release_changed_is_told() {
     scene.configure(QUICK, "[capacity]\ncompare-after = \"30s\"\n");
     scene.service("web", "2", &[]);
     scene.merge("[patch] nobody measures");
-    scene.run(&["ship", "box"]).says("what the release changed is not known").exits(0);
+    let quick = scene.run(&["ship", "box"]).says("what the release changed is not known").exits(0);
+    assert!(quick.took < Duration::from_secs(28), "{quick}");
     scene.run(&["capacity", "start", "box", "--every", "1s"]).exits(0);
     std::thread::sleep(Duration::from_secs(5));
     scene.service("web", "3", &[]);
@@ -133,6 +138,85 @@ fn a_virtual_machine_s_own_figures_come_with_the_advice() {
         assert!(lines.iter().all(|line| !line["advised"].to_string().contains("-Xmx")), "{user}");
     }
     stage.json(&["capacity", "stop", "near", "--forget"]);
+}
+
+/// Three days of two workloads of the namespace `chat`, as they are recorded: `user` works, `chat` is held back by its limit.
+fn recording() -> Vec<u8> {
+    const MINUTE: i64 = 60_000;
+    let end = jiff::Timestamp::now().as_millisecond();
+    let usage = |millicores: u64, memory: u64| Usage {
+        seen: 60_000,
+        cpu: millicores * 60_000,
+        cpu_peak: millicores,
+        memory: memory << 20,
+        memory_last: memory << 20,
+        age: 10 * 86_400_000,
+        ..Usage::default()
+    };
+    let minute = |number: i64| {
+        let containers = [("chat/user/user-1/app", usage(80, 60)), ("chat/chat/chat-1/app", usage(198, 30))];
+        let cpu = CpuTime { user: 300 * 60_000, ..CpuTime::default() };
+        let machine =
+            Machine { cores: 4, cpu, memory: 8 << 30, memory_available: 6 << 30, ..Machine::default() };
+        let from = end - (4_320 - number) * MINUTE;
+        Interval {
+            from,
+            to: from + MINUTE,
+            seen: 60_000,
+            samples: 6,
+            machine,
+            containers: containers.map(|(name, usage)| (name.to_owned(), usage)).into(),
+        }
+    };
+    (0..4_320).flat_map(|number| encode(&Record::Row(minute(number))).unwrap()).collect()
+}
+
+fn bowline(work: &Repository, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bowline"));
+    command.args(arguments).current_dir(work.path()).envs(work.environment());
+    let output = command.env("NO_COLOR", "1").output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn what_was_recorded_of_a_cluster_is_written_into_its_manifests() {
+    let origin = Origin::new();
+    let work = origin.clone_full();
+    let toml =
+        "[project]\nname = \"chat\"\n\n[targets.cluster]\nkubernetes = [\"k8s/\"]\nnamespace = \"chat\"\n";
+    let manifest = |name: &str, resources: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment # {name}\nmetadata: {{name: {name}}}\nspec:\n  selector: {{matchLabels: \
+             {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    spec:\n      containers:\n      \
+             - name: app\n        image: example.com/{name}:1\n{resources}        ports: []   # none\n"
+        )
+    };
+    work.write("bowline.toml", toml);
+    let user = "        resources:\n          requests: {cpu: 500m}   # a guess\n          limits:\n            memory: \"512Mi\"\n";
+    work.write("k8s/user.yaml", manifest("user", user));
+    work.write("k8s/chat.yaml", manifest("chat", "        resources: {limits: {cpu: 200m}}\n"));
+    work.write("cluster.bowline", recording());
+    work.squash_pull(1, "[minor] a chat", |_| ());
+    let advise = ["capacity", "advise", "cluster", "--from", "cluster.bowline"];
+    let (code, said) = bowline(&work, &advise);
+    assert!(code == Some(0) && said.contains("it uses all of the 0.20 CPU that it may"), "{said}");
+    assert_eq!(work.git(["status", "--short"]), "");
+    let (code, said) = bowline(&work, &[&advise[..], &["--write"]].concat());
+    assert!(code == Some(0) && said.contains("k8s/user.yaml"), "{said}");
+    let read = |name: &str| std::fs::read_to_string(work.path().join(format!("k8s/{name}.yaml"))).unwrap();
+    let user = "        resources:\n          requests: {cpu: 92m, memory: 69Mi}   # a guess\n          limits:\n            memory: \"69Mi\"\n";
+    assert_eq!(read("user"), manifest("user", user));
+    // Nothing is taken from a service that is held back; it gets more.
+    let chat = "        resources: {limits: {cpu: 400m}, requests: {cpu: 228m}}\n";
+    assert_eq!(read("chat"), manifest("chat", chat));
+    let (code, said) = bowline(&work, &[&advise[..], &["--write"]].concat());
+    assert!(code == Some(0), "{said}");
+    assert_eq!((read("user"), read("chat")).0, manifest("user", user));
+
+    work.write("cluster.bowline", "no recording");
+    let (code, said) = bowline(&work, &advise);
+    assert!(code == Some(2) && said.contains("it is no recording of Bowline"), "{said}");
 }
 
 #[test]

@@ -158,3 +158,33 @@ fn what_a_cluster_needs_differently_is_worked_into_its_objects_and_goes_with_the
     assert!(container["env"].is_null() && container["resources"]["limits"].is_null(), "{container}");
     harbour.is_at_rest();
 }
+
+#[test]
+fn a_cluster_is_looked_at_and_what_was_seen_is_kept() {
+    let Some(harbour) = Harbour::open("record") else { return };
+    harbour.merge("[minor] the first");
+    harbour.run(&["ship", "cluster"]).exits(0);
+    let file = harbour.scratch.path().join("cluster.bowline");
+    let file = file.to_str().unwrap();
+    let seen = ["--json", "capacity", "cluster", "--for", "20s", "--record", file];
+    let picture = harbour.run(&seen).exits(0).summary();
+    let names: Vec<&str> =
+        picture["services"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["users", "web"], "{picture}");
+    let advice = harbour.run(&["--json", "capacity", "advise", "cluster", "--from", file]).exits(0).summary();
+    let advice = advice["advice"].as_array().unwrap().clone();
+    assert_eq!(advice.iter().map(|one| &one["service"]).collect::<Vec<_>>(), ["users", "web"]);
+    harbour.configure(QUICK, "[capacity]\ncompare-after = \"30s\"\n");
+    harbour.service("web", "2", &[]);
+    harbour.merge("[patch] another web");
+    let shipped = harbour.run(&["--json", "ship", "cluster"]).exits(0).summary();
+    let changes = shipped["capacity"]["changes"].as_array().unwrap();
+    let web = changes.iter().find(|change| change["service"] == "web").unwrap();
+    assert!(web["memory"][0].as_u64() > Some(0) && web["memory"][1].as_u64() > Some(0), "{shipped}");
+    // Of some seconds nothing is made.
+    harbour
+        .run(&["capacity", "advise", "cluster", "--from", file, "--write"])
+        .exits(0)
+        .says("nothing to write");
+    assert_eq!(harbour.work.git(["status", "--short"]), "");
+}

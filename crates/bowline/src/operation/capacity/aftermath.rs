@@ -1,41 +1,41 @@
 //! What a release changed in what the services take, seen a few minutes after it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bowline_core::capacity::comparison::{Comparison, compare};
 use bowline_core::capacity::profile::{Profile, START};
 use bowline_core::event::{EventKind, Phase};
+use bowline_measurement::interval::Interval;
 use bowline_measurement::rollup::Step;
 
 use super::measurement::{Asked, of_host, service_of};
 use crate::clock;
 use crate::error::Outcome;
 use crate::operation::Cancel;
+use crate::operation::cluster::{Site, usage};
 use crate::operation::host::Host;
 use crate::record::Recorder;
 
-/// With how much of the time before a deploy it is compared, in milliseconds.
+/// With how much of the time before a deploy it is compared on a host, which remembers it, in milliseconds.
 const BEFORE: i64 = 3_600_000;
+/// How long a cluster is looked at before a deploy: its kubelets look every ten seconds.
+const LOOK: Duration = Duration::from_secs(30);
 
-/// Waits, and compares the hour before a deploy with what came after it; what was still starting is left out as far as the
-/// time allows. Nothing where somebody asks to stop, or where nothing was measured: the deploy has succeeded, whatever
-/// comes of this.
-pub async fn watch(
-    host: &Host,
+/// Waits for a comparison and tells it as a phase of the run. Nothing where somebody asks to stop, or where nothing was
+/// measured: the deploy has succeeded, whatever comes of this.
+pub async fn follow(
     recorder: &Recorder,
     cancel: &Cancel,
-    began: i64,
-    wait: Duration,
+    comparing: impl Future<Output = Outcome<Comparison>>,
 ) -> Option<Comparison> {
     cancel.answer("the release stays; what it changed is not measured");
     recorder.emit(EventKind::PhaseStarted { phase: Phase::Measure });
-    let (started, ended) = (std::time::Instant::now(), clock::now().as_millisecond());
-    tokio::select! {
-        () = tokio::time::sleep(wait) => {}
+    let started = Instant::now();
+    let compared = tokio::select! {
+        compared = comparing => compared,
         () = cancel.asked() => return None,
-    }
-    let starting = i64::try_from(START.min(wait / 2).as_millis()).unwrap_or(0);
-    match measure(host, began, ended.saturating_add(starting)).await {
+    };
+    match compared {
         Ok(comparison) => {
             let seconds = started.elapsed().as_secs_f64();
             let note = note(&comparison);
@@ -51,12 +51,55 @@ pub async fn watch(
     }
 }
 
-async fn measure(host: &Host, before: i64, after: i64) -> Outcome<Comparison> {
-    let before = Asked { since: before.saturating_sub(BEFORE), until: Some(before), step: Step::Sample };
-    let after = Asked { since: after, until: None, step: Step::Sample };
+/// Compares the hour before a deploy that began then with what comes after now.
+///
+/// # Errors
+/// When nothing measures the host, or it does not answer.
+pub async fn on_host(host: &Host, began: i64, wait: Duration) -> Outcome<Comparison> {
+    let settled = settled(wait);
+    // Where nothing is measured nobody needs to wait to hear of it.
+    let now = Asked { since: clock::now().as_millisecond(), until: None, step: Step::Sample };
+    of_host(host, now).await?;
+    tokio::time::sleep(wait).await;
+    let before = Asked { since: began.saturating_sub(BEFORE), until: Some(began), step: Step::Sample };
+    let after = Asked { since: settled, until: None, step: Step::Sample };
     let (before, after) = tokio::try_join!(of_host(host, before), of_host(host, after))?;
     let service = service_of(&host.project);
     Ok(compare(&Profile::new(&before.rows, &service), &Profile::new(&after.rows, &service)))
+}
+
+/// A cluster as it is before a deploy. What cannot be seen is not known later.
+pub async fn look(site: &Site) -> Vec<Interval> {
+    let mut seen = Vec::new();
+    let keep = |_, interval: Option<Interval>| {
+        seen.extend(interval);
+        Ok(())
+    };
+    // Whoever compares says why nothing could be seen.
+    let _ = usage::watch(site, LOOK, keep).await;
+    seen
+}
+
+/// Compares what a cluster was like before a deploy with what comes after now.
+///
+/// # Errors
+/// When the cluster does not answer, or lets nobody ask its nodes.
+pub async fn on_cluster(site: &Site, before: &[Interval], wait: Duration) -> Outcome<Comparison> {
+    let settled = settled(wait);
+    let mut after = Vec::new();
+    let keep = |_, interval: Option<Interval>| {
+        after.extend(interval.filter(|interval| interval.from >= settled));
+        Ok(())
+    };
+    usage::watch(site, wait, keep).await?;
+    let workload = usage::workload_of(&site.namespace);
+    Ok(compare(&Profile::new(before, &workload), &Profile::new(&after, &workload)))
+}
+
+/// From when on it counts, in milliseconds since 1970: what still starts is left out, as far as the time allows.
+fn settled(wait: Duration) -> i64 {
+    let starting = i64::try_from(START.min(wait / 2).as_millis()).unwrap_or(0);
+    clock::now().as_millisecond().saturating_add(starting)
 }
 
 /// The machine as a whole, in a few words.

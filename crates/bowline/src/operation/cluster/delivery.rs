@@ -16,6 +16,7 @@ use crate::config::{Config, KubernetesTarget};
 use crate::error::{Failure, Outcome};
 use crate::operation::Cancel;
 use crate::operation::archive::Release;
+use crate::operation::capacity::aftermath;
 use crate::operation::choice;
 use crate::operation::delivery::Order;
 use crate::operation::depot::Depot;
@@ -107,12 +108,24 @@ impl<'c> Delivery<'c> {
                 "stopping; what was changed is put back (once more ends it at once)",
             ),
         };
-        tokio::select! {
+        let compare_after = self.config.capacity.compare_after;
+        let before = match compare_after {
+            Some(_) => aftermath::look(&self.site).await,
+            None => Vec::new(),
+        };
+        let mut summary = tokio::select! {
             summary = deployment.run(prepared) => summary,
             lost = self.site.wait_lost() => {
                 Err(lost.hint("the next deploy or rollback finishes or undoes what was begun; the pods there run on"))
             }
+        }?;
+        let changed = summary.services.values().any(|service| service.changed);
+        if let Some(wait) = compare_after.filter(|_| changed) {
+            let comparing = aftermath::on_cluster(&self.site, &before, wait);
+            summary.capacity = aftermath::follow(recorder, &deployment.cancel, comparing).await;
+            (summary.phases, summary.seconds) = (recorder.phases(), recorder.seconds());
         }
+        Ok(summary)
     }
 
     /// The goal of going back: a named release; or, after a run that did not end, what was there before it; else the
