@@ -109,7 +109,7 @@ def photograph(page):
     picture = page.with_suffix(".png")
     try:
         run(["chromium", "--headless", "--no-sandbox", "--hide-scrollbars", "--force-device-scale-factor=1",
-             "--window-size=1000,1900", f"--screenshot={picture}", page.resolve().as_uri()], timeout=120)
+             "--window-size=900,2330", f"--screenshot={picture}", page.resolve().as_uri()], timeout=120)
     except (FileNotFoundError, RuntimeError, subprocess.TimeoutExpired) as error:
         say(f"driven: SKIPPED the picture of {page}: {error}")
 

@@ -90,6 +90,20 @@
     },
   };
 
+  // Times of day, and the day below the first of each.
+  const times = (_, ticks, __, ___, step) => {
+    const two = (number) => String(number).padStart(2, "0");
+    let before;
+    return ticks.map((tick) => {
+      const at = new Date(tick * 1000);
+      const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+      const clock = [at.getHours(), at.getMinutes(), ...(step < 60 ? [at.getSeconds()] : [])].map(two).join(":");
+      const text = step >= 86400 ? day : day === before ? clock : `${clock}\n${day}`;
+      before = day;
+      return text;
+    });
+  };
+
   // Sizes are counted in powers of two.
   const powers = Array.from({ length: 44 }, (_, power) => 2 ** power);
 
@@ -121,7 +135,7 @@
         width: width(card), height: 240,
         cursor: { sync: { key: "time" } },
         scales: { y: { range: (_, low, high) => [0, Math.max(high, most || 0, 1e-9) * 1.05] } },
-        axes: [axis, { ...axis, size: 74, incrs: unit === "bytes" ? powers : undefined, values: (_, ticks) => ticks.map(format) }],
+        axes: [{ ...axis, space: 76, values: times }, { ...axis, size: 74, incrs: unit === "bytes" ? powers : undefined, values: (_, ticks) => ticks.map(format) }],
         series: [{}, ...series],
         plugins: [deployments],
       }, [data.times, ...lines.map(({ values }) => values)], card);

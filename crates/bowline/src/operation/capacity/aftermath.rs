@@ -88,10 +88,13 @@ pub async fn on_cluster(site: &Site, before: &[Interval], wait: Duration) -> Out
     let settled = settled(wait);
     let mut after = Vec::new();
     let keep = |_, interval: Option<Interval>| {
-        after.extend(interval.filter(|interval| interval.from >= settled));
+        after.extend(interval);
         Ok(())
     };
     usage::watch(site, wait, keep).await?;
+    // What kubelets say is some seconds old: of a short wait the last look may be all that there is.
+    let first = after.iter().position(|interval: &Interval| interval.to > settled);
+    let after = after.split_off(first.unwrap_or(after.len().saturating_sub(1)));
     let workload = usage::workload_of(&site.namespace);
     Ok(compare(&Profile::new(before, &workload), &Profile::new(&after, &workload)))
 }
