@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bowline_measurement::interval::{CpuTime, Flow, Interval, Machine, Pressure, Usage};
+use bowline_measurement::interval::{Flow, Interval, Machine, Usage};
 
 use crate::label::span;
 use crate::reading::{ContainerReading, MachineReading, Reading};
@@ -28,7 +28,7 @@ pub fn between(before: &Reading, after: &Reading) -> Option<Interval> {
 }
 
 fn machine(before: &MachineReading, after: &MachineReading, seen: u64) -> Machine {
-    let cpu = time(before.cpu, after.cpu);
+    let cpu = after.cpu.since(before.cpu);
     Machine {
         cores: after.cores,
         cpu,
@@ -36,7 +36,7 @@ fn machine(before: &MachineReading, after: &MachineReading, seen: u64) -> Machin
         memory: after.memory,
         memory_available: after.memory_available,
         swap: after.swap,
-        pressure: pressure(before.pressure, after.pressure),
+        pressure: after.pressure.since(before.pressure),
         load: after.load,
         disk: after.disk,
         disk_free: after.disk_free,
@@ -45,42 +45,10 @@ fn machine(before: &MachineReading, after: &MachineReading, seen: u64) -> Machin
     }
 }
 
-/// Time in which nothing is to be done may run backwards in `/proc/stat`: then none has passed.
-fn time(before: CpuTime, after: CpuTime) -> CpuTime {
-    CpuTime {
-        user: after.user.saturating_sub(before.user),
-        system: after.system.saturating_sub(before.system),
-        idle: after.idle.saturating_sub(before.idle),
-        wait: after.wait.saturating_sub(before.wait),
-        steal: after.steal.saturating_sub(before.steal),
-    }
-}
-
-fn pressure(before: Pressure, after: Pressure) -> Pressure {
-    Pressure {
-        cpu: after.cpu.saturating_sub(before.cpu),
-        memory: after.memory.saturating_sub(before.memory),
-        memory_full: after.memory_full.saturating_sub(before.memory_full),
-        io: after.io.saturating_sub(before.io),
-        io_full: after.io_full.saturating_sub(before.io_full),
-    }
-}
-
 /// A disk or an interface that was not there before, or is another one by the same name, counts from the next reading.
 fn flows<K: Ord>(before: &BTreeMap<K, Flow>, after: &BTreeMap<K, Flow>) -> Flow {
-    let used = after.iter().filter_map(|(key, after)| flow(*before.get(key)?, *after));
-    used.fold(Flow::default(), add)
-}
-
-fn flow(before: Flow, after: Flow) -> Option<Flow> {
-    Some(Flow {
-        inward: after.inward.checked_sub(before.inward)?,
-        outward: after.outward.checked_sub(before.outward)?,
-    })
-}
-
-fn add(sum: Flow, more: Flow) -> Flow {
-    Flow { inward: sum.inward.saturating_add(more.inward), outward: sum.outward.saturating_add(more.outward) }
+    let used = after.iter().filter_map(|(key, after)| after.since(*before.get(key)?));
+    used.fold(Flow::default(), Flow::plus)
 }
 
 fn containers(before: &Reading, after: &Reading, seen: u64) -> BTreeMap<String, Usage> {
@@ -124,7 +92,7 @@ fn container(before: Option<&ContainerReading>, after: &ContainerReading, seen: 
     };
     let before = before.unwrap_or(&nothing);
     let cpu = after.cpu.saturating_sub(before.cpu);
-    let network = before.network.zip(after.network).and_then(|(before, after)| flow(before, after));
+    let network = before.network.zip(after.network).and_then(|(before, after)| after.since(before));
     Some(Usage {
         seen,
         cpu,
@@ -139,7 +107,7 @@ fn container(before: Option<&ContainerReading>, after: &ContainerReading, seen: 
         restarts: after.restarts,
         age: after.age.unwrap_or(0),
         network: network.unwrap_or_default(),
-        io: flow(before.io, after.io).unwrap_or_default(),
+        io: after.io.since(before.io).unwrap_or_default(),
     })
 }
 
@@ -172,13 +140,15 @@ fn beside(one: Usage, other: &Usage) -> Usage {
         oom_kills: one.oom_kills.saturating_add(other.oom_kills),
         restarts: one.restarts.saturating_add(other.restarts),
         age,
-        network: add(one.network, other.network),
-        io: add(one.io, other.io),
+        network: one.network.plus(other.network),
+        io: one.io.plus(other.io),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bowline_measurement::interval::CpuTime;
+
     use super::*;
     use crate::reading::Moment;
 

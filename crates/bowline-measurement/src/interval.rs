@@ -191,6 +191,19 @@ impl CpuTime {
         }
     }
 
+    /// What has passed since an earlier reading. Time in which nothing is to be done may run backwards in `/proc/stat`: then none
+    /// has.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            user: self.user.saturating_sub(before.user),
+            system: self.system.saturating_sub(before.system),
+            idle: self.idle.saturating_sub(before.idle),
+            wait: self.wait.saturating_sub(before.wait),
+            steal: self.steal.saturating_sub(before.steal),
+        }
+    }
+
     /// What was worked.
     pub fn busy(self) -> u64 {
         self.user.saturating_add(self.system)
@@ -212,14 +225,36 @@ impl Pressure {
             io_full: self.io_full.saturating_add(other.io_full),
         }
     }
+
+    /// What has passed since an earlier reading.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(before.cpu),
+            memory: self.memory.saturating_sub(before.memory),
+            memory_full: self.memory_full.saturating_sub(before.memory_full),
+            io: self.io.saturating_sub(before.io),
+            io_full: self.io_full.saturating_sub(before.io_full),
+        }
+    }
 }
 
 impl Flow {
-    fn plus(self, other: Self) -> Self {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
         Self {
             inward: self.inward.saturating_add(other.inward),
             outward: self.outward.saturating_add(other.outward),
         }
+    }
+
+    /// What has passed since an earlier reading; none where that was more: it counts something else now.
+    pub fn since(self, before: Self) -> Option<Self> {
+        Some(Self {
+            inward: self.inward.checked_sub(before.inward)?,
+            outward: self.outward.checked_sub(before.outward)?,
+        })
     }
 }
 

@@ -40,10 +40,31 @@ impl Comparison {
 }
 
 impl Change {
-    /// By how many of a hundred the first figure of a pair became the second; none where either is missing or was nothing.
-    pub fn percent(pair: (Option<u64>, Option<u64>)) -> Option<f64> {
-        let (before, after) = (pair.0.filter(|before| *before > 0)?, pair.1?);
-        Some((after as f64 / before as f64 - 1.0) * 100.0)
+    /// Its figures for people: processors before, after and by how much, then memory, as `bytes` writes it. `absent` stands for
+    /// those that are not known.
+    pub fn cells(&self, absent: &str, bytes: impl Fn(u64) -> String) -> [String; 6] {
+        let figure =
+            |value: Option<u64>, show: &dyn Fn(u64) -> String| value.map_or_else(|| absent.to_owned(), show);
+        let cpu = |value| figure(value, &|thousandths| format!("{thousandths}m"));
+        let memory = |value| figure(value, &bytes);
+        [
+            cpu(self.cpu.0),
+            cpu(self.cpu.1),
+            percent(self.cpu),
+            memory(self.memory.0),
+            memory(self.memory.1),
+            percent(self.memory),
+        ]
+    }
+}
+
+/// By how much the first became the second; empty where either is missing or was nothing.
+fn percent(pair: (Option<u64>, Option<u64>)) -> String {
+    match pair {
+        (Some(before @ 1..), Some(after)) => {
+            format!("{:+.0} %", (after as f64 / before as f64 - 1.0) * 100.0)
+        }
+        _ => String::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A series of rows, as it was read.
 
 use bowline_measurement::facts::Facts;
-use bowline_measurement::frame::Record;
+use bowline_measurement::frame::{Decoder, FrameError, Record};
 use bowline_measurement::interval::Interval;
 
 /// Rows in the order of time that do not overlap, and what machine they are of.
@@ -31,6 +31,17 @@ impl Series {
             }
             Record::End => self.complete = true,
         }
+    }
+
+    /// Takes in all records that a decoder has whole.
+    ///
+    /// # Errors
+    /// When its bytes are damaged, or of a later Bowline; what came before is taken in.
+    pub fn drain(&mut self, decoder: &mut Decoder) -> Result<(), FrameError> {
+        while let Some(record) = decoder.next_record()? {
+            self.push(record);
+        }
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::capacity::comparison::{Change, Comparison};
+use crate::capacity::comparison::Comparison;
 
 use super::{Evidence, Stretch, Timeline, elapsed, size};
 
@@ -89,21 +89,10 @@ fn capacity(text: &mut String, comparison: &Comparison) {
     text.push_str(
         "\n| Service | CPU before | after | | Memory before | after | |\n|---|--:|--:|--:|--:|--:|--:|\n",
     );
-    let cpu = |value: Option<u64>| value.map(|value| format!("{value}m")).unwrap_or_default();
-    let memory = |value: Option<u64>| value.map(|value| format!("{} MiB", value >> 20)).unwrap_or_default();
-    let percent = |pair| Change::percent(pair).map(|percent| format!("{percent:+.0} %")).unwrap_or_default();
     for change in &comparison.changes {
         let name = change.service.as_deref().map_or_else(|| "*the machine*".to_owned(), escape);
-        let _ = writeln!(
-            text,
-            "| {name} | {} | {} | {} | {} | {} | {} |",
-            cpu(change.cpu.0),
-            cpu(change.cpu.1),
-            percent(change.cpu),
-            memory(change.memory.0),
-            memory(change.memory.1),
-            percent(change.memory),
-        );
+        let cells = change.cells("", |bytes| format!("{} MiB", bytes >> 20));
+        let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
     }
     let _ = writeln!(text, "\n{}", comparison.basis());
 }

@@ -28,9 +28,7 @@ fn series(bytes: &[u8]) -> Series {
     let (mut decoder, mut series) = (Decoder::default(), Series::default());
     for piece in bytes.chunks(1000) {
         decoder.feed(piece);
-        while let Some(record) = decoder.next_record().unwrap() {
-            series.push(record);
-        }
+        series.drain(&mut decoder).unwrap();
     }
     assert!(series.complete && decoder.is_empty());
     series

@@ -12,7 +12,7 @@ use super::apply::Source;
 use super::archive::Release;
 use super::capacity::{aftermath, fit};
 use super::choice;
-use super::deploy::{Deployment, NEXT, Options, Proposal, propose};
+use super::deploy::{Deployment, NEXT, Options, Proposal};
 use super::depot::Depot;
 use super::goal::Goal;
 use super::host::{Host, compose_target};
@@ -86,12 +86,7 @@ impl<'c> Delivery<'c> {
     /// # Errors
     /// When the host does not answer or the release makes no sense there.
     pub async fn plan(&self, goal: &Goal, only: &BTreeSet<String>) -> Outcome<Proposal> {
-        let look = fit::look(&self.host, self.config);
-        let (proposal, measured) =
-            tokio::join!(propose(&self.host, self.target, self.depot, goal, only), look);
-        let mut proposal = proposal?;
-        fit::judge(&mut proposal, measured.as_ref(), self.config, self.target);
-        Ok(proposal)
+        fit::propose(self.config, &self.host, self.target, self.depot, goal, only).await
     }
 
     /// Brings the target to the goal, or back.
@@ -137,11 +132,9 @@ impl<'c> Delivery<'c> {
                     .hint(NEXT))
             }
         }?;
-        let changed = summary.services.values().any(|service| service.changed);
-        if let Some(wait) = self.config.capacity.compare_after.filter(|_| changed) {
+        if let Some(wait) = self.config.capacity.compare_after {
             let comparing = aftermath::on_host(&self.host, began, wait);
-            summary.capacity = aftermath::follow(recorder, &deployment.cancel, comparing).await;
-            (summary.phases, summary.seconds) = (recorder.phases(), recorder.seconds());
+            aftermath::add(&mut summary, recorder, &deployment.cancel, comparing).await;
         }
         Ok(summary)
     }

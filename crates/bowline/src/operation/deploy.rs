@@ -102,15 +102,12 @@ impl Deployment<'_> {
 
     async fn run_under(&self, lease: &Lease, goal: &Goal) -> Outcome<Summary> {
         let propose = async {
-            let first = propose(&self.host, self.target, self.depot, goal, &self.options.only);
-            let (first, measured) = tokio::join!(first, fit::look(&self.host, self.config));
-            let mut proposal = first?;
+            let mut proposal = self.propose(goal).await?;
             if !proposal.look.state.intents.is_empty() {
                 // What the interrupted run set going may not have ended yet: seen again once it has.
                 self.wait_still(&proposal).await?;
-                proposal = propose(&self.host, self.target, self.depot, goal, &self.options.only).await?;
+                proposal = self.propose(goal).await?;
             }
-            fit::judge(&mut proposal, measured.as_ref(), self.config, self.target);
             let note = summarise(&proposal.plan);
             Ok((proposal, PhaseResult { bytes: 0, note }))
         };
@@ -154,6 +151,11 @@ impl Deployment<'_> {
                 self.go_back(lease, goal, base, evidence, interrupted).await
             }
         }
+    }
+
+    async fn propose(&self, goal: &Goal) -> Outcome<Proposal> {
+        let (config, only) = (self.config, &self.options.only);
+        fit::propose(config, &self.host, self.target, self.depot, goal, only).await
     }
 
     async fn wait_still(&self, proposal: &Proposal) -> Outcome<()> {

@@ -93,9 +93,9 @@ impl<'t> Selection<'t> {
 /// # Errors
 /// Where a file is not as the release has it, or an image cannot be changed without touching anything else: says where.
 pub fn write_images(directory: &Path, pins: &[Pin]) -> Outcome<Vec<String>> {
-    let mut changes: BTreeMap<&str, Vec<Change>> = BTreeMap::new();
+    let mut changes: BTreeMap<String, Vec<Change>> = BTreeMap::new();
     for pin in pins.iter().filter(|pin| pin.is_change()) {
-        changes.entry(&pin.place.origin.file).or_default().push(pin.change());
+        changes.entry(pin.place.origin.file.clone()).or_default().push(pin.change());
     }
     rewrite(directory, "images", changes, edit)
 }
@@ -106,10 +106,9 @@ pub fn write_images(directory: &Path, pins: &[Pin]) -> Outcome<Vec<String>> {
 /// # Errors
 /// Where a file is not as it was, or a container cannot be given it without touching anything else: says where.
 pub fn write_resources(directory: &Path, wanted: Vec<Wanted>) -> Outcome<Vec<String>> {
-    let files: Vec<String> = wanted.iter().map(|wanted| wanted.object.file.clone()).collect();
-    let mut changes: BTreeMap<&str, Vec<Wanted>> = BTreeMap::new();
-    for (file, wanted) in files.iter().zip(wanted) {
-        changes.entry(file).or_default().push(wanted);
+    let mut changes: BTreeMap<String, Vec<Wanted>> = BTreeMap::new();
+    for wanted in wanted {
+        changes.entry(wanted.object.file.clone()).or_default().push(wanted);
     }
     rewrite(directory, "resources", changes, edit_resources)
 }
@@ -118,17 +117,17 @@ pub fn write_resources(directory: &Path, wanted: Vec<Wanted>) -> Outcome<Vec<Str
 fn rewrite<C>(
     directory: &Path,
     what: &str,
-    changes: BTreeMap<&str, Vec<C>>,
+    changes: BTreeMap<String, Vec<C>>,
     edit: impl Fn(&str, &str, &[C]) -> Result<String, Vec<Remark>>,
 ) -> Outcome<Vec<String>> {
     let mut edited = Vec::new();
     let mut told = Vec::new();
     for (file, changes) in changes {
-        let path = directory.join(file);
+        let path = directory.join(&file);
         let text = std::fs::read_to_string(&path).attempt(|| format!("reading {}", path.display()))?;
-        match edit(file, &text, &changes) {
+        match edit(&file, &text, &changes) {
             Ok(same) if same == text => {}
-            Ok(text) => edited.push((file.to_owned(), path, text)),
+            Ok(text) => edited.push((file, path, text)),
             Err(remarks) => told.extend(remarks.iter().map(ToString::to_string)),
         }
     }

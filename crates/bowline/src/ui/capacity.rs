@@ -231,19 +231,9 @@ pub fn amount(amount: &Amount) -> String {
 
 /// Two windows beside each other, and on what the figures stand.
 pub fn show_comparison(comparison: &Comparison) -> String {
-    let cpu = |value: Option<u64>| value.map_or_else(|| "-".into(), |cpu| format!("{cpu}m"));
-    let memory = |value: Option<u64>| value.map_or_else(|| "-".into(), bytes);
-    let percent = |pair| Change::percent(pair).map(|percent| format!("{percent:+.0} %")).unwrap_or_default();
     let row = |change: &Change| {
-        vec![
-            change.service.clone().unwrap_or_else(|| "(the machine)".into()),
-            cpu(change.cpu.0),
-            cpu(change.cpu.1),
-            percent(change.cpu),
-            memory(change.memory.0),
-            memory(change.memory.1),
-            percent(change.memory),
-        ]
+        let name = change.service.clone().unwrap_or_else(|| "(the machine)".into());
+        std::iter::once(name).chain(change.cells("-", bytes)).collect()
     };
     let rows: Vec<Vec<String>> = comparison.changes.iter().map(row).collect();
     let header = ["SERVICE", "CPU", "THEN", "", "MEMORY", "THEN", ""];

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bowline_core::capacity::comparison::{Comparison, compare};
 use bowline_core::capacity::profile::{Profile, START};
-use bowline_core::event::{EventKind, Phase};
+use bowline_core::event::{EventKind, Phase, Summary};
 use bowline_measurement::interval::Interval;
 use bowline_measurement::rollup::Step;
 
@@ -15,40 +15,47 @@ use crate::operation::Cancel;
 use crate::operation::cluster::{Site, usage};
 use crate::operation::host::Host;
 use crate::record::Recorder;
+use crate::ui::table::bytes;
 
 /// With how much of the time before a deploy it is compared on a host, which remembers it, in milliseconds.
 const BEFORE: i64 = 3_600_000;
 /// How long a cluster is looked at before a deploy: its kubelets look every ten seconds.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Waits for a comparison and tells it as a phase of the run. Nothing where somebody asks to stop, or where nothing was
-/// measured: the deploy has succeeded, whatever comes of this.
-pub async fn follow(
+/// Adds to a summary what the release changed, where it changed a service: waits for the comparison, and tells it as a phase
+/// of the run. Nothing where somebody asks to stop, or where nothing was measured: the deploy has succeeded, whatever comes
+/// of this.
+pub async fn add(
+    summary: &mut Summary,
     recorder: &Recorder,
     cancel: &Cancel,
     comparing: impl Future<Output = Outcome<Comparison>>,
-) -> Option<Comparison> {
+) {
+    if !summary.services.values().any(|service| service.changed) {
+        return;
+    }
     cancel.answer("the release stays; what it changed is not measured");
     recorder.emit(EventKind::PhaseStarted { phase: Phase::Measure });
     let started = Instant::now();
     let compared = tokio::select! {
-        compared = comparing => compared,
-        () = cancel.asked() => return None,
+        compared = comparing => Some(compared),
+        () = cancel.asked() => None,
     };
     match compared {
-        Ok(comparison) => {
+        Some(Ok(comparison)) => {
             let seconds = started.elapsed().as_secs_f64();
             let note = note(&comparison);
             recorder.emit(EventKind::PhaseFinished { phase: Phase::Measure, seconds, bytes: 0, note });
-            Some(comparison)
+            summary.capacity = Some(comparison);
         }
-        Err(failure) => {
+        Some(Err(failure)) => {
             recorder.emit(EventKind::Warning {
                 text: format!("what the release changed is not known: {failure}"),
             });
-            None
         }
+        None => {}
     }
+    (summary.phases, summary.seconds) = (recorder.phases(), recorder.seconds());
 }
 
 /// Compares the hour before a deploy that began then with what comes after now.
@@ -108,13 +115,6 @@ fn settled(wait: Duration) -> i64 {
 /// The machine as a whole, in a few words.
 fn note(comparison: &Comparison) -> String {
     let Some(machine) = comparison.changes.first() else { return String::new() };
-    let cpu = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |value| format!("{value}m"));
-    let memory = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), crate::ui::table::bytes);
-    format!(
-        "CPU {}, then {}; memory {}, then {}",
-        cpu(machine.cpu.0),
-        cpu(machine.cpu.1),
-        memory(machine.memory.0),
-        memory(machine.memory.1)
-    )
+    let [cpu, cpu_then, _, memory, memory_then, _] = machine.cells("?", bytes);
+    format!("CPU {cpu}, then {cpu_then}; memory {memory}, then {memory_then}")
 }

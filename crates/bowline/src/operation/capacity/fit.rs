@@ -1,5 +1,7 @@
 //! Whether a Docker host carries what is to be deployed to it: found before anything is touched.
 
+use std::collections::BTreeSet;
+
 use bowline_core::capacity::fit::{Demand, check};
 use bowline_core::capacity::machine::MachineType;
 use bowline_core::capacity::outlook::Load;
@@ -12,14 +14,36 @@ use super::measurement::{Asked, of_host, service_of};
 use super::need::of_services;
 use crate::clock;
 use crate::config::{ComposeTarget, Config, Fit};
+use crate::error::Outcome;
+use crate::operation::depot::Depot;
+use crate::operation::goal::Goal;
 use crate::operation::host::Host;
-use crate::operation::proposal::Proposal;
+use crate::operation::proposal::{self, Proposal};
 
 /// How far back it is looked at what services need: the last day has one peak at least.
 const BACK: i64 = 86_400_000;
 
+/// Looks at the host and plans, and adds to what was found what the machine cannot carry.
+///
+/// # Errors
+/// See [`proposal::propose`].
+pub async fn propose(
+    config: &Config,
+    host: &Host,
+    target: &ComposeTarget,
+    depot: &Depot,
+    goal: &Goal,
+    only: &BTreeSet<String>,
+) -> Outcome<Proposal> {
+    let proposing = proposal::propose(host, target, depot, goal, only);
+    let (proposal, measured) = tokio::join!(proposing, look(host, config));
+    let mut proposal = proposal?;
+    judge(&mut proposal, measured.as_ref(), config, target);
+    Ok(proposal)
+}
+
 /// What was measured of a host in the last day; nothing where nobody measured it, it could not be read, or nobody asks.
-pub async fn look(host: &Host, config: &Config) -> Option<Series> {
+async fn look(host: &Host, config: &Config) -> Option<Series> {
     if config.capacity.fit == Fit::Ignore {
         return None;
     }
@@ -28,9 +52,9 @@ pub async fn look(host: &Host, config: &Config) -> Option<Series> {
     of_host(host, asked).await.ok()
 }
 
-/// Adds to what was found what the machine cannot carry, as the configuration has it. By what was measured, else by the
+/// What the machine cannot carry is a refusal or a warning, as the configuration has it. By what was measured, else by the
 /// limits of the compose file; services of which neither is known are not reckoned with.
-pub fn judge(proposal: &mut Proposal, measured: Option<&Series>, config: &Config, target: &ComposeTarget) {
+fn judge(proposal: &mut Proposal, measured: Option<&Series>, config: &Config, target: &ComposeTarget) {
     if config.capacity.fit == Fit::Ignore {
         return;
     }

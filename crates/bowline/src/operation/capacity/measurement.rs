@@ -134,9 +134,7 @@ impl Write for Rows {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         self.left = bounded(self.left, piece.len(), self.bound, ", unpacked")?;
         self.decoder.feed(piece);
-        while let Some(record) = self.decoder.next_record().map_err(io::Error::other)? {
-            self.series.push(record);
-        }
+        self.series.drain(&mut self.decoder).map_err(io::Error::other)?;
         Ok(piece.len())
     }
 

@@ -79,22 +79,14 @@ fn scan(path: &Path) -> Outcome<(Series, u64)> {
     loop {
         let length = file.read(&mut piece).attempt(attempt)?;
         decoder.feed(piece.get(..length).unwrap_or_default());
-        loop {
-            match decoder.next_record() {
-                Ok(Some(record)) => series.push(record),
-                Ok(None) => break,
-                Err(FrameError::Damaged { at: 0 }) => {
-                    return Err(Failure::invalid(attempt())
-                        .since("it is no recording of Bowline")
-                        .hint("bowline capacity CLUSTER --for 24h --record FILE makes one"));
-                }
-                Err(error) => {
-                    return Err(Failure::failed(attempt())
-                        .because(&error)
-                        .hint("keep it if it matters, and record into another file"));
-                }
-            }
-        }
+        series.drain(&mut decoder).map_err(|error| match error {
+            FrameError::Damaged { at: 0 } => Failure::invalid(attempt())
+                .since("it is no recording of Bowline")
+                .hint("bowline capacity CLUSTER --for 24h --record FILE makes one"),
+            error => Failure::failed(attempt())
+                .because(&error)
+                .hint("keep it if it matters, and record into another file"),
+        })?;
         if length == 0 {
             return Ok((series, decoder.good()));
         }

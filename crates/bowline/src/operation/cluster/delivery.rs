@@ -119,11 +119,9 @@ impl<'c> Delivery<'c> {
                 Err(lost.hint("the next deploy or rollback finishes or undoes what was begun; the pods there run on"))
             }
         }?;
-        let changed = summary.services.values().any(|service| service.changed);
-        if let Some(wait) = compare_after.filter(|_| changed) {
+        if let Some(wait) = compare_after {
             let comparing = aftermath::on_cluster(&self.site, &before, wait);
-            summary.capacity = aftermath::follow(recorder, &deployment.cancel, comparing).await;
-            (summary.phases, summary.seconds) = (recorder.phases(), recorder.seconds());
+            aftermath::add(&mut summary, recorder, &deployment.cancel, comparing).await;
         }
         Ok(summary)
     }

@@ -53,8 +53,7 @@ pub async fn watch(
     let nodes = list(site, &catalog, "Node", None).await?;
     let (begin, mut notes) = (Instant::now(), BTreeSet::new());
     let mut before = ask(site, &nodes, &mut notes).await?;
-    let mut pods = Pods::default();
-    pods.see(&list(site, &catalog, "Pod", Some(&site.namespace)).await?);
+    let mut pods = Pods::read(&list(site, &catalog, "Pod", Some(&site.namespace)).await?);
     while begin.elapsed() < time {
         sleep(EVERY).await;
         let (now, there) =
@@ -64,9 +63,9 @@ pub async fn watch(
         let named = match interval {
             Some(mut interval) => {
                 before = now;
-                let earlier = pods.clone();
-                pods.see(&there?);
-                pods.name(&mut interval, &earlier);
+                let there = Pods::read(&there?);
+                there.name(&mut interval, &pods);
+                pods.0.extend(there.0);
                 Some(interval)
             }
             None => None,
@@ -99,17 +98,17 @@ struct Container {
 }
 
 impl Pods {
-    fn see(&mut self, pods: &[Value]) {
-        self.0.extend(pods.iter().filter_map(read));
+    fn read(pods: &[Value]) -> Self {
+        Self(pods.iter().filter_map(read).collect())
     }
 
-    /// Gives the containers of an interval their full names, and what else is known of them. Of those that are new since
-    /// `earlier` all restarts happened in it.
+    /// Gives the containers of an interval their full names, and what else is known of them, if only from `earlier`. Of those
+    /// that are new since then all restarts happened in it.
     fn name(&self, interval: &mut Interval, earlier: &Self) {
         let unnamed = std::mem::take(&mut interval.containers);
         for (name, mut usage) in unnamed {
             let found = name.rsplit_once('/').and_then(|(pod, container)| {
-                let known = self.0.get(pod)?;
+                let known = self.0.get(pod).or_else(|| earlier.0.get(pod))?;
                 let (namespace, pod_name) = pod.split_once('/')?;
                 let before = earlier.0.get(pod).and_then(|earlier| earlier.containers.get(container));
                 if let Some(now) = known.containers.get(container) {
@@ -221,9 +220,8 @@ mod tests {
                 "status": { "containerStatuses": [{ "name": "app", "restartCount": restarts,
                     "lastState": { "terminated": { "reason": "OOMKilled", "finishedAt": killed } } }] } })
         };
-        let (mut before, mut after) = (Pods::default(), Pods::default());
-        before.see(&[pod(2, "2026-11-26T10:00:00Z")]);
-        after.see(&[pod(3, "2026-11-26T10:05:00Z")]);
+        let before = Pods::read(&[pod(2, "2026-11-26T10:00:00Z")]);
+        let after = Pods::read(&[pod(3, "2026-11-26T10:05:00Z")]);
         let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
         let names = ["chat/user-0/app", "chat/user-0/side", "kube-system/dns-1/dns"];
         let mut interval = Interval {
