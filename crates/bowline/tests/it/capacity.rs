@@ -85,7 +85,9 @@ fn what_a_machine_cannot_carry_is_refused_and_what_a_release_changed_is_told() {
     assert_eq!(scene.containers(), [], "nothing was touched");
     scene.configure(&much, "");
     scene.merge("[patch] said, and done");
-    scene.run(&["ship", "box"]).says("what runs there needs").exits(0);
+    let shipped = scene.run(&["--json", "ship", "box"]).exits(0);
+    assert!(shipped.out.contains("what runs there needs"), "{shipped}");
+    let much = shipped.summary()["tag"].as_str().unwrap().to_owned();
 
     scene.configure(QUICK, "[capacity]\ncompare-after = \"30s\"\n");
     scene.service("web", "2", &[]);
@@ -110,6 +112,10 @@ fn what_a_machine_cannot_carry_is_refused_and_what_a_release_changed_is_told() {
     let again = scene.run(&["--json", "deploy", "box"]).exits(0);
     assert!(again.summary().get("capacity").is_none() && again.took < Duration::from_secs(25), "{again}");
     scene.run(&["capacity", "stop", "box", "--forget"]).exits(0);
+    // Going back is never refused for want of room, though the same release would not be deployed.
+    scene.configure(QUICK, "[capacity]\nfit = \"refuse\"\n");
+    scene.run(&["deploy", "box", &much]).exits(2);
+    scene.run(&["rollback", "box", &much]).says("what runs there needs").exits(0);
 }
 
 #[test]

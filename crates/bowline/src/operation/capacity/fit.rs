@@ -100,8 +100,10 @@ fn judge(proposal: &mut Proposal, measured: Option<&Series>, config: &Config, ta
         })
         .collect();
     let found = check(&machine, &demands);
+    // Who goes back has a reason: what ran before is put back whatever it needs.
+    let goes_back = proposal.goal.verb == "rollback";
     match config.capacity.fit {
-        Fit::Refuse => proposal.findings.refusals.extend(found),
-        Fit::Warn | Fit::Ignore => proposal.findings.warnings.extend(found),
+        Fit::Refuse if !goes_back => proposal.findings.refusals.extend(found),
+        Fit::Refuse | Fit::Warn | Fit::Ignore => proposal.findings.warnings.extend(found),
     }
 }
