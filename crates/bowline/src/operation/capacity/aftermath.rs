@@ -21,6 +21,8 @@ use crate::ui::table::bytes;
 const BEFORE: i64 = 3_600_000;
 /// How long a cluster is looked at before a deploy: its kubelets look every ten seconds.
 const LOOK: Duration = Duration::from_secs(30);
+/// And at least after it: what kubelets say is up to twenty seconds old, and of a new container they have to have looked twice.
+const LEAST: Duration = Duration::from_secs(60);
 
 /// Adds to a summary what the release changed, where it changed a service: waits for the comparison, and tells it as a phase
 /// of the run. Nothing where somebody asks to stop, or where nothing was measured: the deploy has succeeded, whatever comes
@@ -92,6 +94,7 @@ pub async fn look(site: &Site) -> Vec<Interval> {
 /// # Errors
 /// When the cluster does not answer, or lets nobody ask its nodes.
 pub async fn on_cluster(site: &Site, before: &[Interval], wait: Duration) -> Outcome<Comparison> {
+    let wait = wait.max(LEAST);
     let settled = settled(wait);
     let mut after = Vec::new();
     let keep = |_, interval: Option<Interval>| {
