@@ -2,9 +2,9 @@
 project, which waits for nothing.
 
 The services are one static program of half a megabyte that answers at once; two of them depend on the six others. Both
-releases are on the host already, so that nothing is pulled; where something is, its time is taken off. The bars are for
-the whole. Beside it stands the orchestration: without the time in which Compose replaces containers, which is the
-engine's and their boot. The host is a network namespace with an engine and an SSH server of its own; SSH leads through a
+releases are on the host already, so that nothing is pulled; where something is, its time is taken off. Two bars: the
+whole against the peer's, which replaces the same containers on the same engine; and in seconds the orchestration, which
+is the whole without the time in which Compose replaces containers: that is the engine's, and their boot. The host is a network namespace with an engine and an SSH server of its own; SSH leads through a
 proxy that delays."""
 
 import json
@@ -135,7 +135,8 @@ def measure_target(report, where, ours, host, up, runs):
         for service in SERVICES:
             host.docker("tag", f"bench-{service}:latest", f"peer-{service}:{number}")
         up(number)
-    cases = {"nothing changed": 3, "all changed": 5}
+    # Where nothing changes, the peer asks the engine once, and keeps, checks and prunes nothing.
+    cases = {"nothing changed": (3, None), "all changed": (5, 1.5)}
     times = {case: ([], []) for case in cases}
     orchestrating = {case: [] for case in cases}
     current = 1
@@ -156,9 +157,9 @@ def measure_target(report, where, ours, host, up, runs):
 
             for side in (own, other) if turn % 2 == 0 else (other, own):
                 side()
-    for case, bar in cases.items():
-        report.add("deploy", f"{where}, {case}", "s", *times[case], "docker compose up -d", below=bar)
-        report.add("deploy", f"{where}, {case}: orchestration", "s", orchestrating[case])
+    for case, (bar, ratio) in cases.items():
+        report.add("deploy", f"{where}, {case}", "s", *times[case], "docker compose up -d", ratio=ratio)
+        report.add("deploy", f"{where}, {case}: orchestration", "s", orchestrating[case], below=bar)
 
 
 def measure(place, report, runs):
