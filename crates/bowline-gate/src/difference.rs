@@ -71,11 +71,8 @@ fn containers(before: &Reading, after: &Reading, seen: u64) -> BTreeMap<String, 
             None => {}
         }
     }
-    for (id, kills) in &after.kills {
-        let Some(last) = before.containers.get(id).filter(|_| !after.containers.contains_key(id)) else {
-            continue;
-        };
-        if let Some(name) = &last.name {
+    for (id, last) in &after.gone {
+        if let (Some(name), Some(kills)) = (&last.name, after.kills.get(id).filter(|kills| **kills > 0)) {
             put(name, unseen(last, *kills));
         }
     }
@@ -250,8 +247,10 @@ mod tests {
         let after = Reading { kills: kills.clone(), ..reading(15, &[("a", early)]) };
         let usage = between(&before, &after).unwrap().containers["x"].clone();
         assert_eq!((usage.oom_kills, usage.restarts, usage.seen, usage.memory_last), (1, 1, 0, 100));
-        // It is no more.
-        let after = Reading { kills, ..reading(15, &[]) };
+        // It is no more; the engine may tell so a look later.
+        let gone = before.containers.clone();
+        let after = Reading { kills, gone, ..reading(15, &[]) };
+        assert_eq!(between(&reading(0, &[]), &after).unwrap().containers["x"].oom_kills, 1);
         let usage = between(&before, &after).unwrap().containers["x"].clone();
         assert_eq!((usage.oom_kills, usage.seen, usage.memory, usage.memory_last), (1, 0, 100, 0));
     }

@@ -44,7 +44,12 @@ pub struct Lookout {
     /// The look before.
     before: Option<Moment>,
     wall: i64,
-    groups: BTreeMap<String, Group>,
+    /// Up to when the engine has told of kills, by the host's clock.
+    told: i64,
+    /// What was last seen of each container that the engine knows, whether or not it runs now.
+    last: BTreeMap<String, ContainerReading>,
+    /// Kills that the last look found in a control group's own count, and of which the engine had not told yet.
+    counted: BTreeMap<String, u32>,
     /// When all was searched, in milliseconds awake.
     searched: Option<u64>,
     complaint: Complaint,
@@ -66,7 +71,9 @@ impl Lookout {
             source: Source::default(),
             before: last.map(|label| Moment { label, ..now }),
             wall: now.label,
-            groups: BTreeMap::new(),
+            told: now.label,
+            last: BTreeMap::new(),
+            counted: BTreeMap::new(),
             searched: None,
             complaint: Complaint::default(),
         })
@@ -80,32 +87,77 @@ impl Lookout {
             self.searched = Some(now.awake);
         }
         let groups = self.hierarchy.find(due);
-        let kills = self.ask(&groups, due).await;
+        let mut kills = self.ask(&groups, due).await;
+        for (id, counted) in std::mem::take(&mut self.counted) {
+            kills.entry(id).and_modify(|kills| *kills = kills.saturating_sub(counted));
+        }
         // Counters are read after questions were asked: answers may take their time.
         let moment = read_moment(self.before);
         let machine = self.machine.read(&mut self.source)?;
         let containers = self.read_all(&groups, &machine, moment);
-        (self.before, self.groups) = (Some(moment), groups);
-        Some(Reading { moment, machine, containers, kills })
+        self.before = Some(moment);
+        let gone = self.find_gone(&containers, &kills);
+        self.remember(&containers, &kills, due);
+        Some(Reading { moment, machine, containers, kills, gone })
     }
 
-    /// Asks the engine what must be known; gives the kills since the last look. An engine that does not answer is asked
-    /// again when all is searched.
+    /// What was last seen of containers that were killed and do not run.
+    fn find_gone(
+        &self,
+        containers: &BTreeMap<String, ContainerReading>,
+        kills: &BTreeMap<String, u32>,
+    ) -> BTreeMap<String, ContainerReading> {
+        let last = |id: &String| {
+            // Where nobody looked while it ran, its name is all that is known.
+            let last = self.last.get(id).cloned().unwrap_or_default();
+            let name = self.roster.get(id).map(|known| known.name.clone()).or(last.name);
+            Some((id.clone(), ContainerReading { name: Some(name?), ..last }))
+        };
+        kills.keys().filter(|id| !containers.contains_key(*id)).filter_map(last).collect()
+    }
+
+    fn remember(
+        &mut self,
+        containers: &BTreeMap<String, ContainerReading>,
+        kills: &BTreeMap<String, u32>,
+        due: bool,
+    ) {
+        if due {
+            self.last.retain(|id, _| self.roster.get(id).is_some());
+        }
+        for (id, now) in containers {
+            let then = self.last.insert(id.clone(), now.clone()).filter(|then| then.group == now.group);
+            let counted = then.map_or(0, |then| now.oom_kills.saturating_sub(then.oom_kills));
+            let told = kills.get(id).copied().unwrap_or(0);
+            match u32::try_from(counted).unwrap_or(u32::MAX).saturating_sub(told) {
+                0 => {}
+                rest => drop(self.counted.insert(id.clone(), rest)),
+            }
+        }
+    }
+
+    /// Asks the engine what must be known; gives the kills since it last told of them. They are asked for at every look: a
+    /// container that is started and killed again and again is seldom seen running, and an engine under load tells of a
+    /// kill when the control group has been gone for a while. An engine that does not answer is asked again when all is
+    /// searched.
     async fn ask(&mut self, groups: &BTreeMap<String, Group>, due: bool) -> BTreeMap<String, u32> {
-        let (since, until) = (self.wall, wall());
-        self.wall = until;
+        self.wall = wall();
+        let (since, until) = (self.told, self.wall);
         if self.complaint.is_open() && !due {
             return BTreeMap::new();
         }
-        let lost = self.groups.iter().any(|(id, group)| groups.get(id) != Some(group));
         let questions = async {
             if due || self.roster.is_behind(groups) {
                 Self::introduce(&self.engine, &mut self.roster, groups).await?;
             }
-            if lost && since < until {
-                return self.engine.list_kills(since, until).await;
+            // The clock was set back: it starts anew.
+            let kills =
+                if since < until { self.engine.list_kills(since, until).await? } else { BTreeMap::new() };
+            if kills.keys().any(|id| self.roster.get(id).is_none()) {
+                self.roster.list(&self.engine.list().await?);
             }
-            Ok(BTreeMap::new())
+            self.told = until;
+            Ok::<_, EngineError>(kills)
         };
         let answer = tokio::time::timeout(TIME, questions).await;
         let answer = match answer {

@@ -18,6 +18,8 @@ pub struct Reading {
     pub containers: BTreeMap<String, ContainerReading>,
     /// What the engine told of processes that were killed for want of memory since the reading before, by container id.
     pub kills: BTreeMap<String, u32>,
+    /// Of those containers, the ones that did not run, as they were last seen.
+    pub gone: BTreeMap<String, ContainerReading>,
 }
 
 /// A moment by three clocks, in milliseconds.
