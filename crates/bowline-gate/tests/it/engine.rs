@@ -59,7 +59,9 @@ async fn containers_are_measured_by_the_names_that_people_know() {
     labels.iter().for_each(|label| run.extend(["--label", label]));
     run.extend(["-e", "MEMORY=20", "lab/thing:1"]);
     host.docker(run);
-    host.docker(["run", "-d", "--name", "busy", "-e", "PORT=none", "-e", "BURN=120", "lab/thing:1"]);
+    let busy =
+        ["run", "-d", "--name", "busy", "--cpus", "0.3", "-e", "PORT=none", "-e", "BURN=120", "lab/thing:1"];
+    host.docker(busy);
     host.docker(["run", "-d", "--name", "plain", "--network", "host", "-e", "PORT=none", "lab/thing:1"]);
     host.docker([
         "run",
@@ -75,7 +77,8 @@ async fn containers_are_measured_by_the_names_that_people_know() {
     // Only now: parents that had no containers yet are found when everything is searched again, a minute later.
     let mut lookout = lookout(&host);
     let row = eventually(&mut lookout, "the work is seen", |row| {
-        usage(row, "busy").is_some_and(|usage| usage.cpu > 0 && usage.cpu <= row.seen * 4_000_000)
+        usage(row, "busy")
+            .is_some_and(|usage| usage.cpu > 0 && usage.cpu <= row.seen * 500 && usage.throttled > 0)
             && usage(row, "chat/user/1").is_some_and(|usage| usage.memory > 20 << 20)
     })
     .await;
