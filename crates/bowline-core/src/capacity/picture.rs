@@ -151,7 +151,7 @@ pub fn paint(
     Picture {
         title: title.to_owned(),
         window: profile.machine.window,
-        notes: notes(&profile),
+        notes: notes(&profile, machine),
         tiles: tiles(&profile, machine),
         times: joined.iter().map(|one| (one.from + one.to) as f64 / 2_000.0).collect(),
         charts,
@@ -252,15 +252,22 @@ fn busiest(profile: &Profile) -> Vec<Row> {
 }
 
 /// What was kept from services is not in the figures: their demand is higher than what is shown.
-fn notes(profile: &Profile) -> Vec<String> {
+fn notes(profile: &Profile, kind: Option<&MachineType>) -> Vec<String> {
     let machine = &profile.machine;
     let mut notes = Vec::new();
     if machine.window.samples > 0 && machine.window.coverage() < 80 {
         notes.push(format!("Only {} % of this window were seen.", machine.window.coverage()));
     }
     if machine.steal > 10 {
+        let why = match kind.map(|kind| kind.burst.is_some() && !kind.unlimited) {
+            Some(true) => "its CPU credits are spent",
+            Some(false) => "others work on the same hardware",
+            None => {
+                "its CPU credits are spent, if it is of a type that has them, or others work on the same hardware"
+            }
+        };
         notes.push(format!(
-            "The hypervisor kept {:.1} % of the processor time that was wanted: the demand is higher than what is shown, and its CPU credits are spent.",
+            "The hypervisor kept {:.1} % of the processor time that was wanted: {why}, and the demand is higher than what is shown.",
             machine.steal as f64 / 10.0
         ));
     }
@@ -360,6 +367,18 @@ mod tests {
     fn what_was_kept_from_services_is_said_first() {
         let picture = paint("box", &[minute(0)], None, Vec::new(), 10, service);
         assert!(picture.notes[0].contains("The hypervisor kept 33.3 %"), "{:?}", picture.notes);
+        assert!(picture.notes[0].contains("or others work on the same hardware"), "{:?}", picture.notes);
+        let metal = MachineType {
+            name: "metal".to_owned(),
+            cores: 2_000,
+            memory: 1_000,
+            burst: None,
+            price: None,
+            unlimited: false,
+            surplus: None,
+        };
+        let picture = paint("box", &[minute(0)], Some(&metal), Vec::new(), 10, service);
+        assert!(!picture.notes[0].contains("credits"), "{:?}", picture.notes);
         assert_eq!(picture.tiles[0], ("of all processors, on average".to_owned(), "10 %".to_owned()));
     }
 
