@@ -4,8 +4,8 @@ project, which waits for nothing.
 The services are one static program of half a megabyte that answers at once; two of them depend on the six others. Both
 releases are on the host already, so that nothing is pulled; where something is, its time is taken off. Two bars: the
 whole against the peer's, which replaces the same containers on the same engine; and in seconds the orchestration, which
-is the whole without the time in which Compose replaces containers: that is the engine's, and their boot. The host is a network namespace with an engine and an SSH server of its own; SSH leads through a
-proxy that delays."""
+is the whole without the time in which Compose replaces containers: that is the engine's, and their boot. The host is a
+network namespace with an engine and an SSH server of its own; SSH leads through a proxy that delays."""
 
 import json
 import os

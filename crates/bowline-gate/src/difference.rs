@@ -72,7 +72,7 @@ fn containers(before: &Reading, after: &Reading, seen: u64) -> BTreeMap<String, 
         }
     }
     for (id, last) in &after.gone {
-        if let (Some(name), Some(kills)) = (&last.name, after.kills.get(id).filter(|kills| **kills > 0)) {
+        if let (Some(name), Some(kills)) = (&last.name, after.kills.get(id)) {
             put(name, unseen(last, *kills));
         }
     }

@@ -91,6 +91,7 @@ impl Lookout {
         for (id, counted) in std::mem::take(&mut self.counted) {
             kills.entry(id).and_modify(|kills| *kills = kills.saturating_sub(counted));
         }
+        kills.retain(|_, kills| *kills > 0);
         // Counters are read after questions were asked: answers may take their time.
         let moment = read_moment(self.before);
         let machine = self.machine.read(&mut self.source)?;
