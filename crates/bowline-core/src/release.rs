@@ -10,6 +10,7 @@ use crate::compose::desired::DeployImage;
 use crate::digest::Digest;
 use crate::event::RunId;
 use crate::image::ImageId;
+use crate::tag::Tag;
 
 /// The version of the record's format. A reader refuses a higher one.
 pub const FORMAT: u16 = 1;
@@ -156,6 +157,13 @@ pub struct Revision {
     pub milliseconds: u64,
 }
 
+impl Revision {
+    /// What of it decides where `rollback` goes.
+    pub fn milestone(&self) -> Milestone<'_> {
+        Milestone { number: self.number, release: self.release.as_deref(), verb: &self.verb }
+    }
+}
+
 /// What a service was left with by a revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placed {
@@ -173,6 +181,36 @@ pub struct Placed {
     /// itself when the revision was reached. Any other service that has ended was stopped.
     #[serde(default)]
     pub task: bool,
+}
+
+/// One revision of a target's history, as far as it decides where `rollback` goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Milestone<'r> {
+    /// The revision's number.
+    pub number: u64,
+    /// The release, unless it was adopted.
+    pub release: Option<&'r str>,
+    /// How it came to be.
+    pub verb: &'r str,
+}
+
+/// Where `rollback` goes when nobody says where: to the release that ran before the one that runs now was deployed. One that
+/// was gone back to had been deployed before: a second rollback goes further back, not forward to what was left.
+///
+/// `history` is in the order of the numbers. Gives the revision's number; nothing where no release is before.
+pub fn release_before(history: &[Milestone<'_>]) -> Option<u64> {
+    let newest = history.last()?.release;
+    let is_return = |verb: &str| matches!(verb, "rollback" | "restore");
+    let came = history.iter().rposition(|there| there.release == newest && !is_return(there.verb))?;
+    let before = history.get(..came)?.iter().rev().find(|there| there.release != newest)?;
+    Some(before.number)
+}
+
+/// Whether a target runs a newer release than the one that a merge brings: merges come close together, and the one that
+/// was built longer must not replace what came after it. What has no version of ours is neither newer nor older.
+pub fn is_superseded(wanted: Option<&str>, running: Option<&str>) -> bool {
+    let version = |name: Option<&str>| Some(name?.parse::<Tag>().ok()?.version());
+    matches!((version(wanted), version(running)), (Some(wanted), Some(running)) if running > wanted)
 }
 
 mod content {
@@ -196,6 +234,45 @@ mod tests {
     fn spec(files: &[(&str, &[u8])]) -> Spec {
         let file = |content: &&[u8]| SpecFile { executable: false, content: content.to_vec() };
         Spec { files: files.iter().map(|(path, content)| ((*path).to_owned(), file(content))).collect() }
+    }
+
+    #[test]
+    fn a_merge_does_not_replace_what_came_after_it() {
+        for (wanted, running, superseded) in [
+            (Some("v1.0.9-abf2154"), Some("v1.0.10-b321acf"), true),
+            (Some("v1.0.10-b321acf"), Some("v1.0.9-abf2154"), false),
+            (Some("v1.0.9-abf2154"), Some("v1.0.9-abf2154"), false),
+            (Some("v1.0.9"), Some("nightly"), false),
+            (Some("v1.0.9"), None, false),
+            (None, Some("v1.0.9"), false),
+        ] {
+            assert_eq!(is_superseded(wanted, running), superseded, "{wanted:?} over {running:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_rollback_goes_further_back() {
+        let check = |history: &'static str| {
+            let milestone = |(number, there): (u64, &'static str)| {
+                let (release, verb) = there.split_once(':').unwrap();
+                Milestone { number, release: Some(release).filter(|release| *release != "-"), verb }
+            };
+            release_before(&(1..).zip(history.split(' ')).map(milestone).collect::<Vec<_>>())
+        };
+        for (history, before) in [
+            ("v1:ship", None),
+            ("v1:ship v2:ship", Some(1)),
+            ("v1:ship v2:ship v3:ship v2:rollback", Some(1)),
+            ("v1:ship v2:ship v3:ship v2:rollback v1:rollback", None),
+            ("v1:ship v2:ship v3:ship v2:rollback v4:ship", Some(4)),
+            ("v1:ship v2:ship v2:restore", Some(1)),
+            ("v1:ship v2:ship v1:deploy", Some(2)),
+            ("-:adopt v1:ship", Some(1)),
+            ("-:adopt v1:ship -:rollback", None),
+            ("v3:ship v2:rollback", None),
+        ] {
+            assert_eq!(check(history), before, "{history}");
+        }
     }
 
     #[test]

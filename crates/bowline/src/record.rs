@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use bowline_core::event::{Event, EventKind, FORMAT, Phase, PhaseSummary, RunId};
+use bowline_core::event::{Event, EventKind, FORMAT, Phase, PhaseSummary, RunId, Summary};
 use bowline_core::timeline::Timeline;
 
 use crate::clock;
@@ -60,6 +60,19 @@ impl Recorder {
     /// The phases that have ended.
     pub fn phases(&self) -> Vec<PhaseSummary> {
         self.lock().phases.clone()
+    }
+
+    /// The summary of a run that has ended well, as far as no target and no service is concerned.
+    pub fn summary(&self) -> Summary {
+        Summary {
+            ok: true,
+            tag: None,
+            target: None,
+            services: Default::default(),
+            phases: self.phases(),
+            seconds: self.seconds(),
+            capacity: None,
+        }
     }
 
     /// All that was told so far, folded: what `forge::report` and `notify::Notifier` take.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::compose::model::{Condition, Model, ServiceModel};
+use crate::compose::model::{Condition, Model, Network, ServiceModel};
 use crate::digest::Digest;
 use crate::health::{Gate, Test};
 use crate::image::ImageId;
@@ -215,7 +215,10 @@ fn gate(
     own_check: bool,
     wishes: &Wishes,
 ) -> Gate {
-    let probe = wish.and_then(|wish| wish.test.clone().or_else(|| wish.port.map(|port| Test::Tcp { port })));
+    let probe = wish
+        .and_then(|wish| wish.test.clone().or_else(|| wish.port.map(|port| Test::Tcp { port })))
+        // Where nothing can be asked, an answer is not waited for.
+        .filter(|_| service.network() != Network::Hidden);
     let test = match (awaited, service.healthcheck) {
         (true, _) => Test::Completed,
         (false, Some(true)) => Test::Healthcheck,

@@ -78,6 +78,17 @@ pub struct Port {
     pub protocol: String,
 }
 
+/// Where a container's ports are reached (Compose Specification, `network_mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// At addresses of its own.
+    Own,
+    /// At the host's.
+    Host,
+    /// Nowhere, or at another container's addresses.
+    Hidden,
+}
+
 /// Why the CLI's output is no model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the output of `docker compose config` is not what Bowline expects: {0}")]
@@ -181,12 +192,26 @@ impl ServiceModel {
         })
     }
 
-    /// Whether the engine starts it again after this exit code.
-    pub fn restarts_after(&self, exit_code: i64) -> bool {
-        match self.restart.split(':').next() {
-            Some("always" | "unless-stopped") => true,
-            Some("on-failure") => exit_code != 0,
+    /// Whether the engine starts it again after this exit code, when it has done so this many times already.
+    pub fn restarts_after(&self, exit_code: i64, restarts: u32) -> bool {
+        match self.restart.split_once(':').unwrap_or((&self.restart, "")) {
+            ("always" | "unless-stopped", _) => true,
+            // No number, or 0, is no limit.
+            ("on-failure", most) => {
+                let most = most.parse().unwrap_or(0);
+                exit_code != 0 && (most == 0 || restarts < most)
+            }
             _ => false,
+        }
+    }
+
+    /// Where its containers' ports are reached.
+    pub fn network(&self) -> Network {
+        match self.raw.get("network_mode").and_then(Value::as_str) {
+            Some("host") => Network::Host,
+            Some("none") => Network::Hidden,
+            Some(mode) if mode.starts_with("service:") || mode.starts_with("container:") => Network::Hidden,
+            _ => Network::Own,
         }
     }
 }
@@ -197,7 +222,10 @@ fn restart_policy(raw: &Value) -> String {
     match (written, deploy) {
         (Some(policy), _) => policy.to_owned(),
         (None, Some("any")) => "always".into(),
-        (None, Some("on-failure")) => "on-failure".into(),
+        (None, Some("on-failure")) => match raw.pointer("/deploy/restart_policy/max_attempts") {
+            Some(most) => format!("on-failure:{most}"),
+            None => "on-failure".into(),
+        },
         _ => "no".into(),
     }
 }
@@ -279,7 +307,11 @@ mod tests {
         assert_eq!(app.depends_on["db"].condition, Condition::Healthy);
         assert!(app.depends_on["mq"].required);
         assert_eq!(app.healthcheck, Some(true));
-        assert!(app.restarts_after(1) && !app.restarts_after(0));
+        assert!(app.restarts_after(1, 0) && app.restarts_after(1, 2) && !app.restarts_after(0, 0));
+        assert!(!app.restarts_after(1, 3), "all its attempts are used up");
+        let unlimited = ServiceModel { restart: "on-failure".into(), ..app.clone() };
+        assert!(unlimited.restarts_after(1, 99));
+        assert_eq!(app.network(), Network::Own);
         assert_eq!(model.file_sources["configs/c"], "/srv/chat/c.conf");
     }
 

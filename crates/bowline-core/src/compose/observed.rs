@@ -143,6 +143,12 @@ pub struct HostImage {
 }
 
 impl Observed {
+    /// Whether anything of the project runs.
+    pub fn runs(&self) -> bool {
+        let running = |container: &Container| !container.one_off && container.state == ProcessState::Running;
+        self.containers.iter().any(running)
+    }
+
     /// The image that the engine knows by this name.
     pub fn image_named(&self, name: &str) -> Option<&HostImage> {
         self.images.iter().find(|image| image.names.contains(name))

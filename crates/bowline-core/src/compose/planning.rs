@@ -255,6 +255,7 @@ fn renew(
         return None;
     }
     let replace = containers.is_empty() || outdated;
+    let grows = placed.is_some_and(|placed| placed.containers.len() < wanted);
     let (verb, action) = if replace {
         ("recreate", Action::Recreate { replicas })
     } else {
@@ -272,9 +273,16 @@ fn renew(
         after,
         expect: Precondition::Containers(ids_of(containers)),
         // What this release did not change cannot fail it.
-        gate: replace.then(|| service.gate.clone()),
+        gate: (replace || grows).then(|| service.gate.clone()),
         timeout: REPLACE_TIMEOUT,
     })
+}
+
+/// The services that a plan starts again because somebody or something has stopped them, and of which it changes nothing:
+/// a release can do without. (Where a run was interrupted, it may have been that run that stopped them.)
+pub fn started_again(plan: &Plan<Action>) -> BTreeSet<String> {
+    let again = |step: &&Step<Action>| matches!(step.action, Action::Start { .. }) && step.gate.is_none();
+    plan.steps.iter().filter(again).map(|step| step.subject.clone()).collect()
 }
 
 /// While Compose replaces a container, old and new are both there, the new one under a passing name until the old one

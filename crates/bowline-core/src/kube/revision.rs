@@ -11,6 +11,7 @@ use super::object::{Manifest, ObjectId, Origin};
 use crate::digest::Digest;
 use crate::event::RunId;
 use crate::image::ImageId;
+use crate::release::Milestone;
 
 /// What a cluster was brought to, once. Numbers count from 1; what was found before the first deploy is 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,13 @@ pub struct Revision {
     pub inventory: Inventory,
     /// Milliseconds from the start of the run until everything was healthy.
     pub milliseconds: u64,
+}
+
+impl Revision {
+    /// What of it decides where `rollback` goes.
+    pub fn milestone(&self) -> Milestone<'_> {
+        Milestone { number: self.number, release: self.release.as_deref(), verb: &self.verb }
+    }
 }
 
 /// An image of ours as the manifests name it.

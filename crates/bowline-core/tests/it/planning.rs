@@ -1,6 +1,7 @@
 //! Plans as text: what is touched, in which order, and what is left alone.
 
-use bowline_core::compose::planning::{Action, plan};
+use bowline_core::compose::planning::{Action, plan, started_again};
+use bowline_core::health::ProcessState;
 use bowline_core::plan::Plan;
 
 use crate::simulation::{Moment, SimRelease, World, desired};
@@ -127,6 +128,27 @@ fn a_port_that_goes_to_whom_its_holder_depends_on_makes_no_circle() {
     ");
 }
 
+#[test]
+fn what_somebody_stopped_is_started_again_without_deciding_anything_and_what_grows_is_waited_for() {
+    let mut world = World::default();
+    let same = release([0, 0, 0], [0, 0, 0]);
+    world.deploy(&same, None);
+    let mut observed = world.observe();
+    let web = observed.containers.iter_mut().find(|container| container.service == "web").unwrap();
+    web.state = ProcessState::Exited;
+    let again = plan(&observed, &desired(&same)).unwrap();
+    assert_eq!(waves(&again), "start:web");
+    assert_eq!(started_again(&again), ["web".to_owned()].into());
+
+    let mut more = desired(&same);
+    let web = more.services.get_mut("web").unwrap();
+    (web.model.replicas, web.gate.replicas) = (2, 2);
+    let grown = plan(&world.observe(), &more).unwrap();
+    assert_eq!(waves(&grown), "start:web");
+    assert_eq!(grown.steps[0].gate.as_ref().map(|gate| gate.replicas), Some(2));
+    assert!(started_again(&grown).is_empty());
+}
+
 /// A world in which Compose was killed while it replaced `web` for a release of this image.
 fn killed_while_replacing(moment: Moment) -> World {
     let mut world = World::default();
@@ -172,7 +194,7 @@ fn a_service_that_somebody_stopped_is_started_and_a_task_that_ended_is_not() {
     world.deploy(&release([0, 0, 0], [0, 0, 0]), None);
     let mut observed = world.observe();
     for container in observed.containers.iter_mut().filter(|container| container.service != "db") {
-        container.state = bowline_core::health::ProcessState::Exited;
+        container.state = ProcessState::Exited;
         container.restart = "no".into();
     }
     observed.revision.as_mut().unwrap().services.get_mut("api").unwrap().task = true;

@@ -104,7 +104,7 @@ impl Client {
 
     /// Puts a manifest under a tag. Its blobs must be there. A tag that names this manifest already is left
     /// alone (registries with immutable tags refuse even that); one that names another is an error, unless it
-    /// may be `moved`. Gives whether something was sent.
+    /// may be `moved` and the registry moves it. Gives whether something was sent.
     pub async fn put_manifest(
         &self,
         repository: &Repository,
@@ -135,7 +135,7 @@ impl Client {
             // got through before the line was cut.
             match (self.head_manifest(&reference).await, refused) {
                 (Ok(Some(present)), refused) if present.digest == wanted => return Ok(refused.is_some()),
-                (Ok(Some(present)), _) if !moved => {
+                (Ok(Some(present)), refused) if !moved || refused.as_ref().is_some_and(keeps_tags) => {
                     let reference = reference.to_string();
                     return Err(RegistryError::Taken { reference, present: present.digest, wanted });
                 }
@@ -191,6 +191,11 @@ impl Client {
         }
         answer.accept(&call, &[200, 202, 204]).await.map(|_| true)
     }
+}
+
+/// Whether a registry refuses a manifest, for good, in a way in which those with immutable tags refuse to move one.
+fn keeps_tags((error, again): &(RegistryError, bool)) -> bool {
+    !again && matches!(error, RegistryError::Status { status: 400 | 409 | 412, .. })
 }
 
 /// Whether the registry says that it keeps what was sent, if it says anything.

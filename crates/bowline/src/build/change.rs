@@ -1,6 +1,6 @@
 //! Which services a release changes, from their configuration and what changed in the repository.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use bowline_core::change::{Changed, History, Question, decide};
@@ -57,6 +57,8 @@ pub fn definition(config: &Config, service: &Service) -> Digest {
         "base": service.base.as_ref().map(ToString::to_string),
         "platform": service.platform.as_ref().map(ToString::to_string),
         "port": service.port,
+        // Who corrects them wants what they missed to be built.
+        "inputs": service.inputs.iter().collect::<BTreeSet<_>>(),
     });
     Digest::of(value.to_string().as_bytes())
 }
@@ -141,6 +143,7 @@ mod tests {
         assert_eq!(of(&config(&TOML.replace("common/**", "other/**"))), before);
         for (from, to) in [
             ("make {tag}", "make"),
+            ("user/src/**", "user/**"),
             ("libs/*.jar", "libs/b.jar"),
             ("[services.web]", "base = \"x\"\n[services.web]"),
         ] {

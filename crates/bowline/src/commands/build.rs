@@ -45,13 +45,9 @@ pub async fn run(context: &Context, args: BuildArgs) -> Outcome<()> {
     }
     let images = build::build(context, &recorder, &config, &values, &changed).await?;
     let summary = Summary {
-        ok: true,
         tag: args.version_tag.map(|tag| tag.to_string()),
-        target: None,
         services: images.iter().map(|(name, image)| (name.to_string(), summarise(image))).collect(),
-        phases: recorder.phases(),
-        seconds: recorder.seconds(),
-        capacity: None,
+        ..recorder.summary()
     };
     recorder.emit(EventKind::RunFinished { summary: summary.clone() });
     if context.ui.json {

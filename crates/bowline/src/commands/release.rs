@@ -50,13 +50,5 @@ pub fn unreleased(context: &Context, recorder: &Recorder, released: &Released) -
         Released::Nothing => context.ui.say("nothing to do: no title since the last release asks for one"),
         Released::Complete(_) => {}
     }
-    Summary {
-        ok: true,
-        tag: None,
-        target: None,
-        services: Default::default(),
-        phases: recorder.phases(),
-        seconds: recorder.seconds(),
-        capacity: None,
-    }
+    recorder.summary()
 }

@@ -44,7 +44,8 @@ pub async fn run(context: &Context, args: ShipArgs) -> Outcome<()> {
             return Ok(unreleased(context, recorder, &released));
         };
         let summary = target.deploy(&context.ui, recorder, release, &order, "ship").await?;
-        context.ui.done(format_args!("{} runs on {}", release.record.tag, order.target));
+        let running = summary.tag.as_deref().unwrap_or(&release.record.tag);
+        context.ui.done(format_args!("{running} runs on {}", order.target));
         Ok(summary)
     };
     run::record(context, &config, "ship", Some(&order.target), work).await.map(drop)

@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::path::Path;
 
-use bowline_core::history::{Change, CommitId, TitleSource};
-use bowline_core::title::{self, Merge};
+use bowline_core::history::CommitId;
+use bowline_core::title;
 use serde::Deserialize;
 
 use crate::error::{Attempt, Failure, Outcome};
@@ -28,17 +28,14 @@ pub enum Event {
         /// Whether it is merged.
         merged: bool,
     },
-    /// Commits that were pushed: those of them whose messages carry a pull request's title.
-    Push(Vec<Change>),
-    /// Something else.
+    /// Something else. A push, too: it brings the commits' messages, which the clone has, and no titles. What a squash
+    /// merge calls its commit is by default the one commit's subject, not the pull request's title.
     Other,
 }
 
 #[derive(Deserialize)]
 struct File {
     pull_request: Option<Pull>,
-    #[serde(default)]
-    commits: Vec<Pushed>,
 }
 
 #[derive(Deserialize)]
@@ -60,20 +57,6 @@ struct User {
     kind: String,
 }
 
-#[derive(Deserialize)]
-struct Pushed {
-    id: String,
-    #[serde(default)]
-    message: String,
-    author: Option<Author>,
-}
-
-#[derive(Deserialize)]
-struct Author {
-    username: Option<String>,
-    name: Option<String>,
-}
-
 /// Reads the file. Invalid UTF-8 in it is replaced, not refused.
 ///
 /// # Errors
@@ -91,33 +74,12 @@ pub fn read(path: &Path) -> Outcome<Event> {
 
 fn parse(text: &str) -> Result<Event, serde_json::Error> {
     let file: File = serde_json::from_str(text)?;
-    if let Some(pull) = file.pull_request {
+    let event = file.pull_request.map(|pull| {
         let bot = pull.user.is_some_and(|user| user.kind == "Bot" || title::is_bot(&user.login));
         let merge = pull.merge_commit_sha.and_then(|id| id.parse().ok());
-        return Ok(Event::Pull { title: pull.title, number: pull.number, bot, merge, merged: pull.merged });
-    }
-    if file.commits.is_empty() {
-        return Ok(Event::Other);
-    }
-    Ok(Event::Push(file.commits.iter().filter_map(read_pushed).collect()))
-}
-
-/// A pushed commit whose message names a pull request. (Others are looked up by the API first.) The event does not
-/// tell parents: a message that reads as one of a merge is taken as that.
-fn read_pushed(pushed: &Pushed) -> Option<Change> {
-    let message = title::parse_message(&pushed.message, 2);
-    if message.merge == Merge::None {
-        return None;
-    }
-    let author = pushed.author.as_ref();
-    let names = author.into_iter().flat_map(|author| [&author.username, &author.name]).flatten();
-    Some(Change {
-        commit: pushed.id.parse().ok()?,
-        number: message.number,
-        title: message.title.to_owned(),
-        source: TitleSource::Event,
-        bot: message.bot_branch || names.into_iter().any(|name| title::is_bot(name)),
-    })
+        Event::Pull { title: pull.title, number: pull.number, bot, merge, merged: pull.merged }
+    });
+    Ok(event.unwrap_or(Event::Other))
 }
 
 #[cfg(test)]
@@ -142,20 +104,9 @@ mod tests {
     }
 
     #[test]
-    fn of_a_push_the_commits_that_name_a_request_are_read() {
-        let (a, b) = ("a".repeat(40), "b".repeat(40));
-        let text = format!(
-            r#"{{"commits":[{{"id":"{a}","message":"Merge pull request #3 from x/y\n\n[major] z"}},
-               {{"id":"{b}","message":"rebased","author":{{"username":"ada"}}}}]}}"#
-        );
-        let Event::Push(changes) = parse(&text).unwrap() else { panic!() };
-        assert_eq!(changes.len(), 1);
-        assert_eq!((changes[0].title.as_str(), changes[0].number), ("[major] z", Some(3)));
-    }
-
-    #[test]
     fn anything_else_is_no_error_unless_it_is_no_json() {
         assert_eq!(parse(r#"{"action":"x"}"#).unwrap(), Event::Other);
+        assert_eq!(parse(r#"{"commits":[{"id":"a","message":"x (#3)"}]}"#).unwrap(), Event::Other);
         assert!(parse("hello").is_err());
     }
 }

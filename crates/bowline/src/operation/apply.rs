@@ -1,7 +1,8 @@
 //! Does what single steps of a plan say, on a Docker host.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use bowline_compose::engine::{Credential, EngineError, Writer};
 use bowline_compose::lease::Authority;
 use bowline_compose::project::{Fault, Project, ProjectError, Recreate, Up};
 use bowline_core::compose::desired::Desired;
+use bowline_core::compose::model::{Network, ServiceModel};
 use bowline_core::compose::observed::Container;
 use bowline_core::compose::planning::file::KEPT;
 use bowline_core::compose::planning::{Action, NamedImage};
@@ -51,6 +53,10 @@ pub(super) struct Applier {
     pub(super) ui: Ui,
     /// Bytes that pulls received.
     pub(super) received: AtomicU64,
+    /// Services that are started again where that goes, and else left as they are.
+    pub(super) optional: BTreeSet<String>,
+    /// Those of them that were left.
+    pub(super) left: Mutex<BTreeSet<String>>,
 }
 
 impl Applier {
@@ -202,14 +208,15 @@ impl Applier {
                 Err(cause) => outcomes.push((step.id.clone(), Err(cause))),
             }
         }
-        for replace in [true, false] {
-            let batch: Vec<&&Step<Action>> = agreed
-                .iter()
-                .filter(|step| matches!(step.action, Action::Recreate { .. }) == replace)
-                .collect();
-            if batch.is_empty() {
-                continue;
-            }
+        // Compose stops at the first service that cannot be started: one that may stay as it is must not keep the others
+        // from being started.
+        let (optional, needed): (Vec<_>, Vec<_>) =
+            agreed.into_iter().partition(|step| self.optional.contains(&step.subject));
+        let (replaced, started): (Vec<_>, Vec<_>) =
+            needed.into_iter().partition(|step| matches!(step.action, Action::Recreate { .. }));
+        let alone = optional.into_iter().map(|step| (vec![step], false));
+        let batches = [(replaced, true), (started, false)].into_iter().chain(alone);
+        for (batch, replace) in batches.filter(|(batch, _)| !batch.is_empty()) {
             let services: BTreeMap<String, u32> = batch
                 .iter()
                 .map(|step| match &step.action {
@@ -234,7 +241,7 @@ impl Applier {
 
     /// Compose starts what the image's name means at that moment. Another project that calls its image the same may
     /// have moved the name since it was given.
-    async fn confirm(&self, batch: &[&&Step<Action>], since: Instant) -> Outcomes {
+    async fn confirm(&self, batch: &[&Step<Action>], since: Instant) -> Outcomes {
         let services: BTreeSet<String> = batch.iter().map(|step| step.subject.clone()).collect();
         let there = match self.containers(&services, since).await {
             Ok(there) => there,
@@ -260,7 +267,7 @@ impl Applier {
 
     /// Compose stops at the first service that cannot be started, and does not say which. The one whose container
     /// does not run is to blame; it comes first, so that it is the first cause.
-    async fn blame(&self, batch: &[&&Step<Action>], error: &ProjectError, since: Instant) -> Outcomes {
+    async fn blame(&self, batch: &[&Step<Action>], error: &ProjectError, since: Instant) -> Outcomes {
         let services: BTreeSet<String> = batch.iter().map(|step| step.subject.clone()).collect();
         let containers = self.containers(&services, since).await.unwrap_or_default();
         let failed = |service: &str| {
@@ -277,7 +284,7 @@ impl Applier {
             }
             _ => false,
         };
-        let mut steps: Vec<&&&Step<Action>> = batch.iter().collect();
+        let mut steps = batch.to_vec();
         steps.sort_by_key(|step| !(failed(&step.subject) || named(&step.subject)));
         let exit_code = |service: &str| {
             let there = containers.iter().find(|there| there.service == service && !there.error.is_empty());
@@ -318,9 +325,12 @@ impl Applier {
 
     /// Asks a container whether it is up, from the host's side.
     pub(super) async fn probe(&self, container: &Container, test: &Test) -> bool {
-        let Some(address) = container.addresses.iter().find_map(|text| text.parse::<IpAddr>().ok()) else {
-            return false;
+        let model = self.desired.services.get(&container.service).map(|service| &service.model);
+        let address = match model.map(ServiceModel::network) {
+            Some(Network::Host) => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            _ => container.addresses.iter().find_map(|text| text.parse::<IpAddr>().ok()),
         };
+        let Some(address) = address else { return false };
         let connection = &self.host.connection;
         match test {
             Test::Http { port, path } => {

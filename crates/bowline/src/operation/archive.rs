@@ -27,7 +27,7 @@ pub struct Release {
     pub spec: Spec,
 }
 
-/// The tags of all complete releases, newest first.
+/// The tags that may be those of releases, newest first: other tools push images under such names, too.
 ///
 /// # Errors
 /// When the registry does not list its tags.
@@ -41,17 +41,39 @@ pub async fn releases(depot: &Depot) -> Outcome<Vec<Tag>> {
     Ok(tags)
 }
 
-/// Reads a release; nothing where there is no record under that tag.
+/// Reads a release; nothing where nothing is under that tag.
 ///
 /// # Errors
 /// When the registry fails, or what is there is no release that this Bowline can read.
 pub async fn read(depot: &Depot, tag: &str) -> Outcome<Option<Release>> {
+    interpret(tag, pull(depot, tag).await)
+}
+
+/// Reads a release; nothing where there is none under that tag, be it that somebody else's image is.
+///
+/// # Errors
+/// When the registry fails, or the release is none that this Bowline can read.
+pub async fn look_up(depot: &Depot, tag: &Tag) -> Outcome<Option<Release>> {
+    let tag = tag.to_string();
+    match pull(depot, &tag).await {
+        Err(ArtifactError::Kind { .. }) => Ok(None),
+        pulled => interpret(&tag, pulled),
+    }
+}
+
+type Pulled = Result<Option<Artifact>, ArtifactError>;
+
+async fn pull(depot: &Depot, tag: &str) -> Pulled {
     let reference = depot.repository.tagged(tag);
-    let failed = |error: &ArtifactError| {
-        with_hint(Failure::failed(format!("reading release {tag}")).because(error), error.hint())
+    let found = pull_artifact(&depot.client, &reference, media_type::RELEASE).await?;
+    Ok(found.map(|(_, artifact)| artifact))
+}
+
+fn interpret(tag: &str, pulled: Pulled) -> Outcome<Option<Release>> {
+    let failed = |error: ArtifactError| {
+        with_hint(Failure::failed(format!("reading release {tag}")).because(&error), error.hint())
     };
-    let found = pull_artifact(&depot.client, &reference, media_type::RELEASE).await;
-    let Some((_, artifact)) = found.map_err(|error| failed(&error))? else { return Ok(None) };
+    let Some(artifact) = pulled.map_err(failed)? else { return Ok(None) };
     let part = |kind: &str| artifact.parts.iter().find(|part| part.media_type == kind);
     let (Some(record), Some(spec)) = (part(media_type::RECORD), part(media_type::SPEC)) else {
         return Err(Failure::failed(format!("reading release {tag}")).since("its record lacks a part"));

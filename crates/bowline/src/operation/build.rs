@@ -1,13 +1,13 @@
 //! `build`: artifacts by the project's own commands, then an image of each changed service in the local cache.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bowline_core::change::{Changed, History};
+use bowline_core::change::{Changed, History, Reason};
 use bowline_core::event::{EventKind, Phase};
 use bowline_core::history::CommitId;
 use bowline_core::placeholder::Placeholders;
@@ -16,7 +16,7 @@ use bowline_core::service::ServiceName;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::build::change::{Definitions, decide_all};
+use crate::build::change::{Definitions, decide_all, definition};
 use crate::build::command::{Jobs, jobs};
 use crate::build::image::{BuiltImage, How, Workshop};
 use crate::build::output::Prefix;
@@ -34,7 +34,8 @@ pub fn logs(recorder: &Recorder) -> PathBuf {
     state_directory().join("logs").join(recorder.run().to_string())
 }
 
-/// Works out which services a release of `head` changes, compared with the release before.
+/// Works out which services a release of `head` changes, compared with the release before. `local` are files of the working
+/// copy that differ from the commit, relative to the repository's top.
 ///
 /// # Errors
 /// When git cannot be run. What cannot be told is no error: then services count as changed.
@@ -44,6 +45,7 @@ pub async fn find_changes(
     remote: &str,
     previous: Option<&Record>,
     head: &CommitId,
+    local: &[PathBuf],
 ) -> Outcome<BTreeMap<ServiceName, Changed>> {
     let Some(previous) = previous else {
         return decide_all(config, &History::First, &Definitions::new());
@@ -53,10 +55,32 @@ pub async fn find_changes(
         .iter()
         .filter_map(|(name, image)| Some((name.parse::<ServiceName>().ok()?, image.definition)));
     let history = match previous.commit.parse::<CommitId>() {
-        Ok(commit) => observe_history(git, remote, &commit, head).await?,
+        Ok(commit) => match observe_history(git, remote, &commit, head).await? {
+            History::Paths(paths) => History::Paths(paths.into_iter().chain(inside(git, local)).collect()),
+            unknown => unknown,
+        },
         Err(_) => History::Unknown(format!("release {} names no commit", previous.tag)),
     };
     decide_all(config, &history, &definitions.collect())
+}
+
+/// The services that are built from files that differ from the commit.
+///
+/// # Errors
+/// When an `inputs` glob is none, which a checked configuration has not.
+pub fn find_edited(config: &Config, git: &Git, local: &[PathBuf]) -> Outcome<BTreeSet<ServiceName>> {
+    let same = config.services.values().map(|service| {
+        let definition = definition(config, service);
+        (service.name.clone(), Some(definition))
+    });
+    let edited = decide_all(config, &History::Paths(inside(git, local).collect()), &same.collect())?;
+    let by_input = |changed: &Changed| matches!(changed, Changed::Yes(Reason::Input { .. }));
+    Ok(edited.into_iter().filter(|(_, changed)| by_input(changed)).map(|(name, _)| name).collect())
+}
+
+/// Those of the repository's files that are in the project's directory, relative to it.
+fn inside<'p>(git: &'p Git, paths: &'p [PathBuf]) -> impl Iterator<Item = String> + 'p {
+    paths.iter().filter_map(|path| path.to_str()?.strip_prefix(&git.prefix).map(str::to_owned))
 }
 
 /// What changed in the project's directory since a commit; what lies outside it is nobody's input.

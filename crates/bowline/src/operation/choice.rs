@@ -21,6 +21,9 @@ use crate::config::Config;
 use crate::error::{Failure, Outcome};
 use crate::git::Git;
 
+/// How many tags that could be releases are looked up, where images of other tools are among them.
+const LOOKED_UP: usize = 50;
+
 /// Finds the release of this version, or the newest. Versions are compared whole: `5.0.2` never means `5.0.21`. The
 /// target's platform is asked for only where the images of another tool are chosen by it.
 ///
@@ -34,15 +37,22 @@ pub async fn find(
 ) -> Outcome<Release> {
     let releases = archive::releases(depot).await?;
     let Some(version) = version else {
-        let newest = releases.first().ok_or_else(|| none(depot))?;
-        return read(depot, newest).await;
+        for tag in releases.iter().take(LOOKED_UP) {
+            if let Some(release) = archive::look_up(depot, tag).await? {
+                return Ok(release);
+            }
+        }
+        return Err(none(depot));
     };
-    let matching: Vec<&Tag> = releases.iter().filter(|tag| is_meant(tag, version)).collect();
-    match matching.as_slice() {
-        [tag] => read(depot, tag).await,
-        [] => foreign(depot, config, version, platform).await,
-        several => {
-            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
+    let mut found = Vec::new();
+    for tag in releases.iter().filter(|tag| is_meant(tag, version)).take(LOOKED_UP) {
+        found.extend(archive::look_up(depot, tag).await?);
+    }
+    match found.len() {
+        0 => foreign(depot, config, version, platform).await,
+        1 => found.pop().ok_or_else(|| none(depot)),
+        _ => {
+            let names: Vec<&str> = found.iter().map(|release| release.record.tag.as_str()).collect();
             Err(Failure::invalid(format!("`{version}` means several releases"))
                 .hint(format!("name one of them: {}", names.join(", "))))
         }
@@ -64,10 +74,6 @@ fn bare(version: &str) -> &str {
 fn is_meant(tag: &Tag, version: &str) -> bool {
     let wanted = version.strip_prefix('v').unwrap_or(version);
     tag.number() == wanted || tag.version().to_string() == wanted
-}
-
-async fn read(depot: &Depot, tag: &Tag) -> Outcome<Release> {
-    archive::read(depot, &tag.to_string()).await?.ok_or_else(|| none(depot))
 }
 
 fn none(depot: &Depot) -> Failure {
@@ -97,9 +103,10 @@ async fn foreign(
     };
     let (there, missing): (Vec<_>, Vec<_>) = tags.iter().partition(|(_, tag)| exists(tag));
     if there.is_empty() {
-        let mut known: Vec<String> =
-            archive::releases(depot).await?.iter().map(ToString::to_string).collect();
-        known.truncate(5);
+        let mut known = Vec::new();
+        for tag in archive::releases(depot).await?.iter().take(5) {
+            known.extend(archive::look_up(depot, tag).await?.map(|release| release.record.tag));
+        }
         let failure = Failure::invalid(format!("there is no release `{version}` in {}", depot.place()));
         return Err(match known.is_empty() {
             true => failure.hint("`bowline release` makes one"),

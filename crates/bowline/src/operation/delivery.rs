@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::event::Summary;
-use bowline_core::release::Revision;
+use bowline_core::release::{Milestone, Revision, release_before};
 
 use super::Cancel;
 use super::apply::Source;
@@ -140,7 +140,7 @@ impl<'c> Delivery<'c> {
     }
 
     /// The goal of going back: a named release; or, after a run that did not end, what was there before it; else the
-    /// last revision of another release than the one that runs.
+    /// release that ran before the one that runs was deployed.
     ///
     /// # Errors
     /// When there is nothing to go back to.
@@ -156,13 +156,20 @@ impl<'c> Delivery<'c> {
         if version.is_none() && interrupted {
             return Goal::of_revision(&self.host, newest).await;
         }
-        let wanted = |revision: &&Revision| match version {
-            Some(version) => {
+        let named = |revision: &&Revision| {
+            version.is_some_and(|version| {
                 revision.release.as_deref().is_some_and(|release| choice::names(release, version))
-            }
-            None => revision.release != newest.release,
+            })
         };
-        if let Some(revision) = state.revisions.values().rev().find(wanted) {
+        let before = || {
+            let history: Vec<Milestone<'_>> = state.revisions.values().map(Revision::milestone).collect();
+            state.revisions.get(&release_before(&history)?)
+        };
+        let wanted = match version {
+            Some(_) => state.revisions.values().rev().find(named),
+            None => before(),
+        };
+        if let Some(revision) = wanted {
             return Goal::of_revision(&self.host, revision).await;
         }
         match version {

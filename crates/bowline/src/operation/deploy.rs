@@ -1,19 +1,19 @@
 //! `deploy`, `rollback` and the second half of `ship`: a release onto a Docker host, or back.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bowline_compose::engine::Writer;
 use bowline_compose::lease::{Holder, Lease};
-use bowline_core::compose::desired::{DeployImage, Desired};
-use bowline_core::compose::planning::Action;
+use bowline_core::compose::desired::DeployImage;
+use bowline_core::compose::planning::{Action, started_again};
 use bowline_core::event::{EventKind, Phase, RunId, ServiceSummary, Summary};
 use bowline_core::health::Cause;
 use bowline_core::journal::Intent;
 use bowline_core::plan::Plan;
-use bowline_core::release::Revision;
+use bowline_core::release::{Revision, is_superseded};
 use bowline_core::rollout::{Evidence, Verdict};
 
 use super::apply::{Applier, Source};
@@ -44,6 +44,13 @@ pub struct Options {
     pub patience: Duration,
     /// Only these services of the compose file.
     pub only: BTreeSet<String>,
+}
+
+/// How a plan's execution ended.
+struct Executed {
+    verdict: Verdict,
+    /// The services that could not be started again, and were left as they are.
+    left: BTreeSet<String>,
 }
 
 /// What a deploy works with.
@@ -124,9 +131,18 @@ impl Deployment<'_> {
             self.warn(format!("a run of {} by {} did not end; this one takes over", intent.verb, intent.by));
         }
         let base = proposal.look.observed.revision.clone();
+        let running = base.as_ref().and_then(|base| base.release.as_deref());
+        if self.options.verb == "ship" && is_superseded(goal.release.as_deref(), running) {
+            self.warn(superseded(&self.host.target, goal.release.as_deref(), running));
+            return Ok(Summary {
+                tag: running.map(str::to_owned),
+                target: Some(self.host.target.clone()),
+                ..self.recorder.summary()
+            });
+        }
         let settled = base.as_ref().is_some_and(|base| base.release == goal.release);
         if proposal.plan.is_empty() && settled && proposal.look.state.intents.is_empty() {
-            return Ok(self.summary(goal, &proposal.prepared.desired, &proposal.plan, true));
+            return Ok(self.summary(goal, &proposal, &BTreeSet::new()));
         }
         // Kept before anything is touched: a spec that does not fit must not be found out when all is done.
         if !proposal.look.state.specs.contains(&goal.spec.digest()) {
@@ -134,21 +150,23 @@ impl Deployment<'_> {
         }
         self.write_intent(lease, goal, &proposal).await?;
         let interrupted = proposal.look.state.intents.as_slice();
-        match self.execute(lease, &proposal, Phase::Rollout).await {
+        let Executed { verdict, left } =
+            self.execute(lease, &proposal, Phase::Rollout, optional(&proposal)).await;
+        match verdict {
             Verdict::Done => {
                 self.commit(lease, &proposal, base.as_ref()).await?;
                 tokio::join!(
                     self.clear_journal(lease, interrupted),
                     self.prune(lease, proposal.prepared.keep, interrupted)
                 );
-                Ok(self.summary(goal, &proposal.prepared.desired, &proposal.plan, true))
+                Ok(self.summary(goal, &proposal, &left))
             }
             Verdict::LeaseLost(why) => Err(self.lost(&why).await),
-            Verdict::Failed(evidence) => self.go_back(lease, goal, base, evidence, interrupted).await,
+            Verdict::Failed(evidence) => self.go_back(lease, goal, &proposal, evidence).await,
             Verdict::Cancelled => {
                 let cause = Cause::new("somebody asked to stop");
                 let evidence = Evidence { subject: "run".into(), cause };
-                self.go_back(lease, goal, base, evidence, interrupted).await
+                self.go_back(lease, goal, &proposal, evidence).await
             }
         }
     }
@@ -166,7 +184,13 @@ impl Deployment<'_> {
         })
     }
 
-    async fn execute(&self, lease: &Lease, proposal: &Proposal, phase: Phase) -> Verdict {
+    async fn execute(
+        &self,
+        lease: &Lease,
+        proposal: &Proposal,
+        phase: Phase,
+        optional: BTreeSet<String>,
+    ) -> Executed {
         let Proposal { prepared, plan, look, .. } = proposal;
         let applier = Arc::new(Applier {
             host: self.host.clone(),
@@ -176,6 +200,8 @@ impl Deployment<'_> {
             source: self.source.clone(),
             ui: self.ui.clone(),
             received: AtomicU64::new(0),
+            optional,
+            left: Mutex::default(),
         });
         // Subscribed from the time of the look: what happens before the first step is not missed either.
         let watch = self.host.engine.watch(&self.host.project, look.machine.time);
@@ -190,7 +216,8 @@ impl Deployment<'_> {
             let note = changes(plan);
             self.recorder.emit(EventKind::PhaseFinished { phase, seconds, bytes, note });
         }
-        verdict
+        let left = applier.left.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Executed { verdict, left }
     }
 
     /// Puts the base revision back: observe again, plan it, apply.
@@ -198,17 +225,24 @@ impl Deployment<'_> {
         &self,
         lease: &Lease,
         goal: &Goal,
-        base: Option<Revision>,
+        failed: &Proposal,
         evidence: Evidence,
-        interrupted: &[Intent],
     ) -> Outcome<Summary> {
+        let interrupted = failed.look.state.intents.as_slice();
         if let Err(lost) = lease.authority().check() {
             return Err(self.lost(&lost.to_string()).await);
         }
         self.tell(&evidence);
         let failure = failure_of(&self.host.target, goal, &evidence);
-        let Some(base) = base else {
+        let Some(base) = failed.look.observed.revision.clone() else {
             self.clear_journal(lease, interrupted).await;
+            if failed.look.observed.runs() {
+                return Err(Failure { kind: FailureKind::Stranded, ..failure }.hint(format!(
+                    "what ran there before was never adopted and cannot be put back: correct the cause, then \
+                     `bowline deploy {}`",
+                    self.host.target
+                )));
+            }
             return Err(failure
                 .hint("there was no earlier release to go back to: the containers are left as they are"));
         };
@@ -219,7 +253,7 @@ impl Deployment<'_> {
         if let Err(error) = self.write_setback(lease, goal, &base, &evidence).await {
             self.warn(error.to_string());
         }
-        match self.put_back(lease, &base).await {
+        match self.put_back(lease, &base, failed).await {
             Ok(()) => {
                 self.clear_journal(lease, interrupted).await;
                 let name = base.release.clone().unwrap_or_else(|| "what was there before".into());
@@ -246,10 +280,10 @@ impl Deployment<'_> {
         });
     }
 
-    async fn put_back(&self, lease: &Lease, base: &Revision) -> Outcome<()> {
+    async fn put_back(&self, lease: &Lease, base: &Revision, failed: &Proposal) -> Outcome<()> {
         let goal = Goal::of_revision(&self.host, base).await?;
         let mut proposal = propose(&self.host, self.target, self.depot, &goal, &BTreeSet::new()).await?;
-        match self.execute(lease, &proposal, Phase::Rollback).await {
+        match self.execute(lease, &proposal, Phase::Rollback, optional(failed)).await.verdict {
             Verdict::Done => {
                 if !proposal.plan.is_empty() {
                     proposal.goal.verb = "restore".into();
@@ -328,29 +362,44 @@ impl Deployment<'_> {
         self.recorder.emit(EventKind::Warning { text });
     }
 
-    fn summary(&self, goal: &Goal, desired: &Desired, plan: &Plan<Action>, ok: bool) -> Summary {
-        let services = desired
+    /// `left` are services that could not be started again.
+    fn summary(&self, goal: &Goal, proposal: &Proposal, left: &BTreeSet<String>) -> Summary {
+        let Proposal { prepared, plan, .. } = proposal;
+        let again = started_again(plan);
+        let services = prepared
+            .desired
             .services
             .iter()
             .map(|(name, service)| {
                 let changed = touched(plan, name);
+                let again = again.contains(name);
                 let digest = match &service.image {
                     Some(DeployImage::Released { id, .. }) => Some(id.manifest.to_string()),
                     _ => None,
                 };
-                let state = if changed { "healthy" } else { "unchanged" };
+                let state = match (changed, again) {
+                    (false, _) => "unchanged",
+                    (true, false) => "healthy",
+                    (true, true) if left.contains(name) => "stopped",
+                    (true, true) => "started",
+                };
                 (name.clone(), ServiceSummary { changed, digest, state: state.into() })
             })
             .collect();
         Summary {
-            ok,
             tag: goal.release.clone(),
             target: Some(self.host.target.clone()),
             services,
-            phases: self.recorder.phases(),
-            seconds: self.recorder.seconds(),
-            capacity: None,
+            ..self.recorder.summary()
         }
+    }
+}
+
+/// What a rollout, and the way back from it, may leave stopped: what was so before it began, and not by a run of ours.
+fn optional(proposal: &Proposal) -> BTreeSet<String> {
+    match proposal.look.state.intents.is_empty() {
+        true => started_again(&proposal.plan),
+        false => BTreeSet::new(),
     }
 }
 
@@ -360,6 +409,15 @@ pub fn touched(plan: &Plan<Action>, service: &str) -> bool {
         step.subject == service
             && matches!(step.action, Action::Recreate { .. } | Action::Start { .. } | Action::Remove { .. })
     })
+}
+
+/// What is told when `ship` finds a newer release than its own.
+pub(super) fn superseded(target: &str, wanted: Option<&str>, running: Option<&str>) -> String {
+    let (wanted, running) = (wanted.unwrap_or_default(), running.unwrap_or_default());
+    format!(
+        "{target} runs {running}, which is newer than {wanted}: nothing is changed (`bowline deploy {target} {wanted}` \
+         goes back to it)"
+    )
 }
 
 fn summarise(plan: &Plan<Action>) -> String {

@@ -224,7 +224,17 @@ impl<'r> Driver<'r> {
                 self.stirred.extend(self.plan.step(&id).map(|step| step.subject.clone()));
                 Input::StepDone(id)
             }
-            Err(cause) => Input::StepFailed(id, cause),
+            Err(cause) => {
+                let subject = self.plan.step(&id).map(|step| step.subject.clone()).unwrap_or_default();
+                if !self.applier.optional.contains(&subject) {
+                    return Input::StepFailed(id, cause);
+                }
+                let text =
+                    format!("{subject}, which this release does not change, could not be started: {cause}");
+                self.recorder.emit(EventKind::Warning { text });
+                self.applier.left.lock().unwrap_or_else(PoisonError::into_inner).insert(subject);
+                Input::StepDone(id)
+            }
         }
     }
 

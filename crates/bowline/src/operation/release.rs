@@ -3,33 +3,30 @@
 //! The tag is reserved first and makes the run resumable: a run that was cut off is taken up by the next one on the same
 //! commit. A release exists when its record does, and the record is written last.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod push;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bowline_core::decision::Verdict;
 use bowline_core::event::{EventKind, Phase, ServiceSummary, Summary};
 use bowline_core::history::Change;
 use bowline_core::image::ImageId;
 use bowline_core::placeholder::Placeholders;
-use bowline_core::release::{FORMAT, Record, ReleasedImage};
+use bowline_core::release::{FORMAT, Record};
 use bowline_core::service::ServiceName;
 use bowline_core::tag::Tag;
-use bowline_oci::push::{Item, Observer, Progress, push};
 use bowline_oci::store::Store;
 
+use self::push::{Push, keep};
 use super::archive::{self, Release};
 use super::depot::Depot;
-use super::host::with_hint;
 use super::version::{DEADLINE, Request, Reserved, reserve};
 use super::{build, manifest, spec};
-use crate::build::change::definition;
-use crate::build::image::{BuiltImage, open_cache};
 use crate::cli::Context;
 use crate::clock;
 use crate::config::Config;
-use crate::error::{Attempt, Failure, Outcome};
+use crate::error::{Failure, Outcome};
 use crate::git::Git;
 use crate::record::{PhaseResult, Recorder};
 
@@ -56,6 +53,7 @@ pub async fn release(
     request: &Request,
 ) -> Outcome<Released> {
     let git = Git::open(&config.directory).await?;
+    refuse_another_commit(&git, &request.commit).await?;
     let reserved = reserve_tag(context, recorder, request).await?;
     let Some(tag) = &reserved.tag else {
         return Ok(match reserved.decision.verdict {
@@ -69,10 +67,13 @@ pub async fn release(
     if let Some(release) = find(depot, tag, reserved.commit.as_str()).await? {
         return Ok(Released::Complete(release));
     }
-    warn_of_local_changes(&git, recorder).await?;
+    let local = git.local_changes().await?;
     let previous = previous_release(depot, tag).await?;
     let record = previous.as_ref().map(|previous| &previous.record);
-    let changed = build::find_changes(config, &git, &request.remote, record, &reserved.commit).await?;
+    let changed =
+        build::find_changes(config, &git, &request.remote, record, &reserved.commit, &local).await?;
+    let edited = build::find_edited(config, &git, &local)?;
+    warn_of_local_changes(&local, &edited, recorder);
     let values = Placeholders::new(tag.number());
     let built = build::build(context, recorder, config, &values, &changed).await?;
     // Another run on the same commit may have been faster by the time of a build: its tags are not to be moved then.
@@ -82,7 +83,11 @@ pub async fn release(
         );
         return Ok(Released::Complete(release));
     }
-    let images = push_images(context, recorder, config, depot, tag, &built, previous.as_ref()).await?;
+    // Tags may move until the record exists: what an interrupted run left under them was never a release. Those of a tag
+    // that another tool made are in use already.
+    let moved = !matches!(reserved.decision.verdict, Verdict::Reused { bump: None, .. });
+    let push = Push { context, recorder, config, depot, tag, previous: previous.as_ref(), moved };
+    let images = push.images(&built, &edited).await?;
     let mut collected = spec::collect(config, &tracked_files(&git, config).await?)?;
     collected.add_rendered(manifest::render(config, &values).await?);
     for text in collected.warnings {
@@ -102,6 +107,17 @@ pub async fn release(
     };
     let release = commit(recorder, depot, Release { record, spec: collected.spec }).await?;
     Ok(Released::Complete(Box::new(release)))
+}
+
+/// What is built is what is checked out: it must not get another commit's version.
+async fn refuse_another_commit(git: &Git, commit: &str) -> Outcome<()> {
+    let (wanted, here) = (git.commit(commit).await?, git.head().await?);
+    if wanted == here {
+        return Ok(());
+    }
+    Err(Failure::invalid(format!("releasing commit {}", wanted.short()))
+        .since(format!("{} is checked out, and that is what would be built", here.short()))
+        .hint(format!("git checkout {}", wanted.short())))
 }
 
 /// The commit's release, where it is complete.
@@ -130,25 +146,25 @@ async fn reserve_tag(context: &Context, recorder: &Recorder, request: &Request) 
 }
 
 /// What is built is what lies there, and the release says that it is the commit.
-async fn warn_of_local_changes(git: &Git, recorder: &Recorder) -> Outcome<()> {
-    let changes = git.local_changes().await?;
-    if let Some(first) = changes.first() {
-        let more = changes.len() - 1;
-        let text = format!(
-            "{}{} differs from the commit, and is built into this release as it is",
-            first.display(),
-            if more > 0 { format!(" (and {more} more)") } else { String::new() }
-        );
-        recorder.emit(EventKind::Warning { text });
-    }
-    Ok(())
+fn warn_of_local_changes(local: &[PathBuf], edited: &BTreeSet<ServiceName>, recorder: &Recorder) {
+    let Some(first) = local.first() else { return };
+    let more = match local.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    let effect = match edited.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ") {
+        names if names.is_empty() => "what is built from it is built as it is".to_owned(),
+        names => format!("{names}: built as it is, and again by the next release"),
+    };
+    let text = format!("{}{more} differs from the commit; {effect}", first.display());
+    recorder.emit(EventKind::Warning { text });
 }
 
 /// The newest complete release below this one: what did not change since then need not be built.
 async fn previous_release(depot: &Depot, tag: &Tag) -> Outcome<Option<Release>> {
     let releases = archive::releases(depot).await?;
     for candidate in releases.iter().filter(|there| there.version() < tag.version()).take(5) {
-        if let Some(release) = archive::read(depot, &candidate.to_string()).await? {
+        if let Some(release) = archive::look_up(depot, candidate).await? {
             return Ok(Some(release));
         }
     }
@@ -169,120 +185,6 @@ pub(super) async fn tracked_files(git: &Git, config: &Config) -> Outcome<BTreeSe
     Ok(files.into_iter().filter_map(|path| path.strip_prefix(&prefix).map(Path::to_owned).ok()).collect())
 }
 
-/// Pushes what was built and gives every service its tag: the new image's, or the one it keeps.
-async fn push_images(
-    context: &Context,
-    recorder: &Recorder,
-    config: &Config,
-    depot: &Depot,
-    tag: &Tag,
-    built: &BTreeMap<ServiceName, BuiltImage>,
-    previous: Option<&Release>,
-) -> Outcome<BTreeMap<String, ReleasedImage>> {
-    let work = async {
-        let mut images = BTreeMap::new();
-        let mut items = Vec::new();
-        let store = open_cache()?;
-        let kept_before =
-            |name: &ServiceName| previous.and_then(|release| release.record.images.get(name.as_str()));
-        for service in config.services.values() {
-            let service_tag = config.tag.render(&service.name, &tag.number());
-            let image = match (built.get(&service.name), kept_before(&service.name)) {
-                (Some(built), before) => {
-                    let size = built.image.layers.iter().map(|layer| layer.size).sum();
-                    items.push(Item {
-                        name: service.name.to_string(),
-                        image: built.image.clone(),
-                        base: built.base.clone(),
-                        tags: vec![service_tag.clone()],
-                    });
-                    // What came out as it was keeps its first name: a new one would be another pod, for nothing.
-                    let same = before.filter(|before| before.id == built.id);
-                    ReleasedImage {
-                        healthcheck: has_healthcheck(&store, &built.id),
-                        id: built.id.clone(),
-                        tag: service_tag,
-                        changed: same.is_none(),
-                        built_in: same.map_or_else(|| tag.to_string(), |same| same.built_in.clone()),
-                        definition: Some(definition(config, service)),
-                        size,
-                    }
-                }
-                (None, Some(before)) => {
-                    keep(depot, before, &service_tag).await?;
-                    recorder.emit(EventKind::ImageReady {
-                        service: service.name.to_string(),
-                        digest: before.id.manifest.to_string(),
-                        how: "kept".into(),
-                        changed: false,
-                    });
-                    ReleasedImage { tag: service_tag, changed: false, ..before.clone() }
-                }
-                (None, None) => {
-                    return Err(Failure::failed(format!("releasing {}", service.name))
-                        .since("it was neither built nor part of the previous release"));
-                }
-            };
-            images.insert(service.name.to_string(), image);
-        }
-        let (sent, skipped) = push_items(context, depot, &store, items).await?;
-        let note = format!("{} sent, {} there already", bytes(sent), bytes(skipped));
-        Ok((images, PhaseResult { bytes: sent, note }))
-    };
-    recorder.phase(Phase::Push, work).await
-}
-
-async fn push_items(
-    context: &Context,
-    depot: &Depot,
-    store: &Store,
-    items: Vec<Item>,
-) -> Outcome<(u64, u64)> {
-    if items.is_empty() {
-        return Ok((0, 0));
-    }
-    let bar = context.ui.bytes_bar("push", 0);
-    let moved = Arc::new(AtomicU64::new(0));
-    let (shown, counter) = (bar.clone(), moved.clone());
-    let observer: Observer = Arc::new(move |progress| match progress {
-        Progress::Started { bytes, .. } => shown.inc_length(bytes),
-        Progress::Sent { bytes, .. } => {
-            counter.fetch_add(bytes, Ordering::Relaxed);
-            shown.inc(bytes);
-        }
-        Progress::Skipped { bytes, .. } => shown.inc(bytes),
-        Progress::Done { .. } => {}
-    });
-    // Tags may move until the record exists: what an interrupted run left under them was never a release.
-    let report = push(&depot.client, store, &depot.repository, &items, true, &observer).await;
-    bar.finish_and_clear();
-    let report = report.map_err(|error| {
-        let failure = Failure::failed(format!("pushing to {}", depot.place())).because(&error);
-        with_hint(
-            failure,
-            error.hint().or_else(|| Some("run it again: what was sent is not sent twice".into())),
-        )
-    })?;
-    Ok((report.sent(), report.images.iter().map(|image| image.skipped).sum()))
-}
-
-/// Gives an image that did not change its tag of this release: one request, nothing moved.
-async fn keep(depot: &Depot, image: &ReleasedImage, tag: &str) -> Outcome<()> {
-    let reference = depot.repository.at(image.id.manifest);
-    let attempt = || format!("keeping {} as {tag}", image.tag);
-    let fetched = depot.client.get_manifest(&reference).await.attempt(attempt)?;
-    let manifest = fetched.ok_or_else(|| {
-        Failure::failed(attempt())
-            .since(format!("{reference} is gone from the registry"))
-            .hint("somebody deleted it there: change a file of that service, or remove its inputs, to build it again")
-    })?;
-    let written = depot
-        .client
-        .put_manifest(&depot.repository, tag, &manifest.descriptor.media_type, &manifest.bytes, true)
-        .await;
-    written.map(drop).attempt(attempt)
-}
-
 /// The commit point. Of several runs on one commit one wins; the tags follow its record.
 async fn commit(recorder: &Recorder, depot: &Depot, release: Release) -> Outcome<Release> {
     let work = async {
@@ -291,7 +193,7 @@ async fn commit(recorder: &Recorder, depot: &Depot, release: Release) -> Outcome
         let foreign = committed.record.created != ours.created || committed.record.images != ours.images;
         if foreign {
             for image in committed.record.images.values() {
-                keep(depot, image, &image.tag).await?;
+                keep(depot, image, &image.tag, true).await?;
             }
         }
         let note = match foreign {
@@ -326,13 +228,5 @@ pub fn summarise(recorder: &Recorder, record: &Record) -> Summary {
         };
         (name.clone(), summary)
     });
-    Summary {
-        ok: true,
-        tag: Some(record.tag.clone()),
-        target: None,
-        services: services.collect(),
-        phases: recorder.phases(),
-        seconds: recorder.seconds(),
-        capacity: None,
-    }
+    Summary { tag: Some(record.tag.clone()), services: services.collect(), ..recorder.summary() }
 }

@@ -63,7 +63,8 @@ impl Sights {
         };
         let oom_killed = container.oom_killed || death.is_some_and(|(_, oom)| oom);
         let desired = applier.desired.services.get(&container.service);
-        let restarted_by_engine = desired.is_some_and(|desired| desired.model.restarts_after(exit_code));
+        let restarted_by_engine =
+            desired.is_some_and(|desired| desired.model.restarts_after(exit_code, container.restarts));
         Glance { container, up, exit_code, oom_killed, restarted_by_engine }
     }
 

@@ -366,9 +366,6 @@ impl<'a> Titles<'a> {
                     known.insert(commit, vec![change]);
                 }
             }
-            Event::Push(changes) => {
-                known.extend(changes.iter().map(|change| (change.commit.clone(), vec![change.clone()])));
-            }
             Event::Other => {}
         }
         if let Some(title) = &self.request.title {

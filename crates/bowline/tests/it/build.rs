@@ -313,7 +313,8 @@ fn changes(clone: &bowline_testkit::repository::Repository, since: Option<&str>)
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let git = bowline::git::Git::open(clone.path()).await.unwrap().with_cache(cache.path().into());
         let head = git.head().await.unwrap();
-        let found = bowline::operation::build::find_changes(&config, &git, "origin", record.as_ref(), &head);
+        let found =
+            bowline::operation::build::find_changes(&config, &git, "origin", record.as_ref(), &head, &[]);
         let found = found.await.unwrap();
         found.iter().map(|(name, changed)| format!("{name}: {changed}")).collect::<Vec<_>>().join("; ")
     })

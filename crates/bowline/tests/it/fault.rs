@@ -246,6 +246,58 @@ fn what_cannot_be_deployed_is_refused_before_anything_is_touched() {
 }
 
 #[test]
+fn a_service_that_a_release_does_not_change_cannot_fail_it() {
+    let Some(scene) = Scene::start("f-other", Place::Local) else { return };
+    let text = COMPOSE.replace("image: stranger:1", "image: stranger:1\n    ports: ['10095:8080']");
+    scene.work.write("compose.yaml", text);
+    scene.merge("[minor] the first");
+    scene.run(&["ship", "box"]).exits(0);
+    // Somebody stopped it, and its port has gone to somebody else since.
+    scene.host.docker(["stop", "--time", "1", "tiny-store-1"]);
+    let mut command = scene.host.command(image::program().unwrap());
+    command.arg("--port=10095");
+    let mut stranger = spawn(command);
+    scene.service("web", "2", &[]);
+    scene.merge("[patch] another web");
+    let ran =
+        scene.run(&["--json", "ship", "box"]).says("store, which this release does not change, could not");
+    assert_eq!(ran.exits(0).summary()["services"]["store"]["state"], "stopped");
+    scene.runs("2", "1");
+    assert_eq!(scene.versions()["store"], "1 (not running)");
+    scene.is_at_rest();
+    // A release that fails goes back all the same.
+    scene.service("web", "3", &["ENV EXIT_AFTER=0"]);
+    scene.merge("[patch] a broken web");
+    scene.run(&["ship", "box"]).says("exiting as told").exits(1);
+    scene.runs("2", "1");
+    stranger.child.kill().unwrap();
+    stranger.child.wait().unwrap();
+    let ran = scene.run(&["--json", "rollback", "box"]).exits(0);
+    assert_eq!(ran.summary()["services"]["store"]["state"], "started");
+    scene.runs("1", "1");
+    assert_ne!(scene.versions()["store"], "1 (not running)");
+}
+
+#[test]
+fn a_first_release_that_fails_over_what_was_never_adopted_does_not_pretend_that_it_went_back() {
+    let Some(scene) = Scene::start("f-first", Place::Local) else { return };
+    scene.service("web", "1", &["ENV EXIT_AFTER=0"]);
+    scene.merge("[minor] broken from the start");
+    // Nothing runs there yet: nothing is lost.
+    scene.run(&["ship", "box"]).says("there was no earlier release to go back to").exits(1);
+    let compose = |arguments: &[&str]| {
+        let mut command = scene.host.command("docker");
+        command.current_dir(&scene.directory).args(["compose", "-p", "tiny"]).args(arguments);
+        assert!(command.status().unwrap().success());
+    };
+    compose(&["down", "--timeout", "1"]);
+    ["tiny-web", "tiny-users"].iter().for_each(|name| drop(scene.host.docker(["tag", "stranger:1", name])));
+    compose(&["up", "--detach"]);
+    let ran = scene.run(&["ship", "box"]).says("the project runs already, and Bowline does not know what");
+    ran.says("what ran there before was never adopted and cannot be put back").exits(5);
+}
+
+#[test]
 fn titles_are_words_and_nothing_else() {
     let Some(scene) = Scene::start("f-title", Place::Local) else { return };
     let trap = scene.scratch.path().join("trap");

@@ -22,6 +22,7 @@ mod git;
 mod gradle;
 mod init;
 mod merge;
+mod order;
 mod prune;
 mod reservation;
 mod residue;

@@ -46,6 +46,32 @@ fn only_what_changed_is_replaced_and_nothing_when_nothing_did() {
     });
 }
 
+#[test]
+fn a_port_is_asked_where_it_is_and_where_it_can_be_asked() {
+    everywhere("s-network", |scene| {
+        // On the host's own network, and on that of another container.
+        let text = COMPOSE
+            .replace("image: tiny-web", "image: tiny-web\n    network_mode: host")
+            .replace("image: tiny-users", "image: tiny-users\n    network_mode: 'service:store'");
+        scene.work.write("compose.yaml", text);
+        let configuration = scene
+            .configuration(&["web", "users"], QUICK, "")
+            .replace("[services.web]\n", "[services.web]\nport = 10094\n")
+            .replace("[services.users]\n", "[services.users]\nport = 10093\n");
+        scene.work.write("bowline.toml", configuration);
+        scene.service("web", "1", &["ENV PORT=10094 LISTEN_AFTER=2"]);
+        scene.service("users", "1", &["ENV PORT=10093"]);
+        scene.merge("[minor] the first");
+        let ran = scene.run(&["--json", "ship", "box"]).exits(0);
+        let ready = |service: &str| {
+            let ready = |event: &Value| event["service"] == service && event["state"] == "ready";
+            ran.events().into_iter().find(ready).map(|event| event["reason"].as_str().unwrap().to_owned())
+        };
+        assert_eq!(ready("web").as_deref(), Some("accepts connections"), "{ran}");
+        assert_eq!(ready("users").as_deref(), Some("settled"), "{ran}");
+    });
+}
+
 /// Everything but `web`: what a release that changes `web` alone must leave as it was.
 fn others(scene: &Scene) -> Vec<Container> {
     scene.containers().into_iter().filter(|container| container.service != "web").collect()

@@ -317,9 +317,17 @@ fn github(answer: &'static str) -> (String, std::sync::Arc<std::sync::Mutex<Vec<
 fn the_api_is_asked_for_titles_and_its_failure_is_told() {
     let origin = Origin::new();
     let clone = origin.clone_full();
-    clone.commit("rebased one");
+    // Squashed: GitHub calls the commit of a request with one commit as that is called, not as the request.
+    clone.commit("squashed (#4)");
     clone.commit("rebased two");
     clone.push();
+    let event = clone.path().join("../event.json");
+    let commits: Vec<Value> = ["squashed (#4)", "rebased two"]
+        .iter()
+        .zip(clone.git(["rev-list", "--reverse", "-n2", "HEAD"]).lines())
+        .map(|(message, id)| serde_json::json!({ "id": id, "message": message }))
+        .collect();
+    std::fs::write(&event, serde_json::json!({ "commits": commits }).to_string()).unwrap();
     let body = r#"[{"number":4,"title":"[major] from the API","merged_at":"2026-01-01T00:00:00Z","user":{"login":"ada","type":"User"}}]"#;
     let good =
         format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
@@ -332,6 +340,7 @@ fn the_api_is_asked_for_titles_and_its_failure_is_told() {
             ("GITHUB_API_URL", address.as_str()),
             ("GITHUB_TOKEN", "secret-word"),
             ("GITHUB_REPOSITORY", "chat/chat"),
+            ("GITHUB_EVENT_PATH", event.to_str().unwrap()),
         ];
         let output = bowline(&clone, &variables, &["--json", "version"]);
         let text = String::from_utf8(output.stdout).unwrap();

@@ -246,8 +246,11 @@ pub(crate) fn runner(scratch: &Path, origin: &Origin, commit: &str, cached: &Pat
         scratch.join(name)
     };
     let event = scratch.join("event.json");
-    let told =
-        json!({ "ref": "refs/heads/main", "after": commit, "repository": { "full_name": "team/chat" } });
+    let told = json!({
+        "ref": "refs/heads/main", "after": commit, "repository": { "full_name": "team/chat" },
+        // As GitHub calls the commit of a squashed request that had one: not by the request's title.
+        "commits": [{ "id": commit, "message": "what the commit was called (#1)", "author": { "name": "ada" } }],
+    });
     std::fs::write(&event, told.to_string()).unwrap();
     Runner {
         action: root(),

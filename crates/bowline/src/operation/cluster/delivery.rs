@@ -7,6 +7,7 @@ use bowline_core::kube::naming::is_named;
 use bowline_core::kube::object::ObjectId;
 use bowline_core::kube::revision::Revision;
 use bowline_core::reference::Repository;
+use bowline_core::release::{Milestone, release_before};
 
 use super::deploy::{Deployment, Options};
 use super::goal::{Goal, Images, Prepared};
@@ -127,7 +128,7 @@ impl<'c> Delivery<'c> {
     }
 
     /// The goal of going back: a named release; or, after a run that did not end, what was there before it; else the
-    /// last revision of another release than the one that runs.
+    /// release that ran before the one that runs was deployed.
     ///
     /// # Errors
     /// When there is nothing to go back to.
@@ -143,13 +144,20 @@ impl<'c> Delivery<'c> {
         if version.is_none() && interrupted {
             return of_revision(newest).await;
         }
-        let wanted = |revision: &&Revision| match version {
-            Some(version) => {
+        let named = |revision: &&Revision| {
+            version.is_some_and(|version| {
                 revision.release.as_deref().is_some_and(|release| choice::names(release, version))
-            }
-            None => revision.release != newest.release,
+            })
         };
-        if let Some(revision) = state.revisions.values().rev().find(wanted) {
+        let before = || {
+            let history: Vec<Milestone<'_>> = state.revisions.values().map(Revision::milestone).collect();
+            state.revisions.get(&release_before(&history)?)
+        };
+        let wanted = match version {
+            Some(_) => state.revisions.values().rev().find(named),
+            None => before(),
+        };
+        if let Some(revision) = wanted {
             return of_revision(revision).await;
         }
         match version {

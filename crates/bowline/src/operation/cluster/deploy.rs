@@ -13,6 +13,7 @@ use bowline_core::kube::order::runs_pods;
 use bowline_core::kube::planning::{Action, Assessment};
 use bowline_core::kube::revision::Revision;
 use bowline_core::plan::Plan;
+use bowline_core::release::is_superseded;
 use bowline_core::rollout::{Evidence, Verdict};
 use bowline_kube::lease::{Holder, Lease, server_time};
 use bowline_kube::watch::{Subject, Watch};
@@ -27,6 +28,7 @@ use super::site::Site;
 use crate::clock;
 use crate::error::{Failure, FailureKind, Outcome};
 use crate::operation::Cancel;
+use crate::operation::deploy::superseded;
 use crate::record::{PhaseResult, Recorder};
 use crate::ui::Ui;
 
@@ -118,11 +120,21 @@ impl Deployment<'_> {
             self.warn(format!("a run of {} by {} did not end; this one takes over", intent.verb, intent.by));
         }
         let base = proposal.state.newest().cloned();
+        let (wanted, running) =
+            (&proposal.goal.release, base.as_ref().and_then(|base| base.release.as_deref()));
+        if self.options.verb == "ship" && is_superseded(wanted.as_deref(), running) {
+            self.warn(superseded(target, wanted.as_deref(), running));
+            return Ok(Summary {
+                tag: running.map(str::to_owned),
+                target: Some(target.clone()),
+                ..self.recorder.summary()
+            });
+        }
         let settled = base
             .as_ref()
             .is_some_and(|base| base.release == proposal.goal.release && base.manifests == proposal.digest);
         if proposal.plan.is_empty() && settled && proposal.state.intents.is_empty() {
-            return Ok(self.summary(&proposal, true));
+            return Ok(self.summary(&proposal));
         }
         // Kept before anything is touched: what does not fit must not be found out when all is done.
         self.keep(lease, &proposal).await?;
@@ -137,7 +149,7 @@ impl Deployment<'_> {
                 }
                 let state = &proposal.state;
                 tokio::join!(self.clear_journal(lease, &state.intents), self.forget_old(lease, state));
-                return Ok(self.summary(&proposal, true));
+                return Ok(self.summary(&proposal));
             }
             Verdict::LeaseLost(why) => return Err(self.lost(&why)),
             Verdict::Failed(evidence) => evidence,
@@ -272,7 +284,7 @@ impl Deployment<'_> {
         self.recorder.emit(EventKind::Warning { text });
     }
 
-    fn summary(&self, proposal: &Proposal, ok: bool) -> Summary {
+    fn summary(&self, proposal: &Proposal) -> Summary {
         let goal = &proposal.goal;
         let mut services = BTreeMap::new();
         for manifest in goal.manifests.iter().filter(|manifest| runs_pods(&manifest.id.kind)) {
@@ -284,13 +296,10 @@ impl Deployment<'_> {
             services.insert(name, ServiceSummary { changed, digest, state: state.into() });
         }
         Summary {
-            ok,
             tag: goal.release.clone(),
             target: Some(self.site.target.name.clone()),
             services,
-            phases: self.recorder.phases(),
-            seconds: self.recorder.seconds(),
-            capacity: None,
+            ..self.recorder.summary()
         }
     }
 }
