@@ -138,6 +138,16 @@ async fn killed_in_the_middle_of_pushes_it_lists_only_what_is_whole() {
             tokio::spawn(push_until_killed(client, address, name, Arc::clone(&acknowledged)))
         });
         let pushers: Vec<_> = pushers.collect();
+        // However slow the machine is: every other kill comes when something has been acknowledged.
+        if round % 2 == 1 {
+            let began = acknowledged.lock().unwrap().len();
+            let some = async {
+                while acknowledged.lock().unwrap().len() == began {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), some).await.expect("nothing was acknowledged");
+        }
         tokio::time::sleep(Duration::from_millis(rand::random_range(20..420))).await;
         server.kill();
         for ended in join_all(pushers).await {
@@ -155,7 +165,7 @@ async fn killed_in_the_middle_of_pushes_it_lists_only_what_is_whole() {
     served.store.collect(Duration::ZERO).unwrap();
     assert_eq!(check(&served, "round-", &before).await, listed, "collection took nothing that is listed");
     eprintln!("{ROUNDS} kills, {listed} images listed, {} acknowledged", before.len());
-    assert!(before.len() > ROUNDS as usize, "pushes went through between the kills");
+    assert!(before.len() >= (ROUNDS / 2) as usize, "pushes went through between the kills");
 }
 
 #[tokio::test(flavor = "multi_thread")]

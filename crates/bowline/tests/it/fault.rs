@@ -259,11 +259,11 @@ fn a_service_that_a_release_does_not_change_cannot_fail_it() {
     let mut stranger = spawn(command);
     scene.service("web", "2", &[]);
     scene.merge("[patch] another web");
-    let ran =
-        scene.run(&["--json", "ship", "box"]).says("store, which this release does not change, could not");
-    assert_eq!(ran.exits(0).summary()["services"]["store"]["state"], "stopped");
+    let ran = scene.run(&["--json", "ship", "box"]).exits(0);
+    assert!(ran.out.contains("store, which this release does not change, could not be started"), "{ran}");
+    assert_eq!(ran.summary()["services"]["store"]["state"], "stopped");
     scene.runs("2", "1");
-    assert_eq!(scene.versions()["store"], "1 (not running)");
+    assert!(scene.versions()["store"].ends_with("(not running)"));
     scene.is_at_rest();
     // A release that fails goes back all the same.
     scene.service("web", "3", &["ENV EXIT_AFTER=0"]);
@@ -275,7 +275,7 @@ fn a_service_that_a_release_does_not_change_cannot_fail_it() {
     let ran = scene.run(&["--json", "rollback", "box"]).exits(0);
     assert_eq!(ran.summary()["services"]["store"]["state"], "started");
     scene.runs("1", "1");
-    assert_ne!(scene.versions()["store"], "1 (not running)");
+    assert!(!scene.versions()["store"].ends_with("(not running)"));
 }
 
 #[test]

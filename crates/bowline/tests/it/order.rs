@@ -23,11 +23,10 @@ fn ship_does_not_put_an_older_release_over_a_newer_one() {
     let before = scene.containers();
     // Somebody runs the first merge's workflow again; or it took longer to build than the second one's.
     scene.work.git(["checkout", "--quiet", "HEAD~1"]);
-    let ran =
-        scene.run(&["--json", "ship", "box"]).says(&format!("runs {second}, which is newer than {first}"));
-    let summary = ran.exits(0).summary();
+    let summary = scene.run(&["--json", "ship", "box"]).exits(0).summary();
     assert_eq!((&summary["ok"], &summary["tag"]), (&true.into(), &second.as_str().into()));
-    scene.run(&["ship", "box"]).says(&format!("{second} runs on box")).exits(0);
+    let ran = scene.run(&["ship", "box"]).says(&format!("runs {second}, which is newer than {first}"));
+    ran.says(&format!("{second} runs on box")).exits(0);
     assert_eq!(scene.containers(), before);
     scene.is_at_rest();
     // Who says so by name gets the older one.
