@@ -94,7 +94,10 @@ pub fn images(release: &SimRelease) -> BTreeMap<String, DeployImage> {
         let version = release.images[index];
         let keep = format!("docker.io/reg/app:{name}_v{version}");
         let id = image_of(index, version);
-        ((*name).to_owned(), DeployImage::Released { id, size: None, keep, healthcheck: false })
+        (
+            (*name).to_owned(),
+            DeployImage::Released { id, size: None, layers: BTreeMap::new(), keep, healthcheck: false },
+        )
     };
     SERVICES.iter().enumerate().map(image).collect()
 }

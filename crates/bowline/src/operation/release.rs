@@ -190,6 +190,7 @@ async fn push_images(
             let image = match (built.get(&service.name), kept_before(&service.name)) {
                 (Some(built), before) => {
                     let size = built.image.layers.iter().map(|layer| layer.size).sum();
+                    let layers = built.image.layers.iter().map(|layer| (layer.digest, layer.size)).collect();
                     items.push(Item {
                         name: service.name.to_string(),
                         image: built.image.clone(),
@@ -206,6 +207,7 @@ async fn push_images(
                         built_in: same.map_or_else(|| tag.to_string(), |same| same.built_in.clone()),
                         definition: Some(definition(config, service)),
                         size,
+                        layers,
                     }
                 }
                 (None, Some(before)) => {
