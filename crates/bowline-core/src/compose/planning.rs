@@ -208,7 +208,8 @@ fn names(observed: &Observed, desired: &Desired, after: &BTreeSet<StepId>) -> Ve
     steps
 }
 
-fn is_image(image: &DeployImage, there: &crate::compose::observed::HostImage) -> bool {
+/// Whether an image of the host is this one.
+pub(super) fn is_image(image: &DeployImage, there: &crate::compose::observed::HostImage) -> bool {
     image.is(&there.id)
         || matches!(image, DeployImage::Released { id, .. } if there.manifests.contains(&id.manifest))
 }

@@ -1,14 +1,15 @@
 //! What would make a deploy fail, found before anything is touched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::compose::desired::{DeployImage, Desired};
 use crate::compose::observed::Observed;
 use crate::compose::planning::file::kept;
-use crate::compose::planning::{Action, weak_dependencies};
+use crate::compose::planning::{Action, is_image, weak_dependencies};
+use crate::digest::Digest;
 use crate::finding::{Finding, Findings};
 use crate::health::Test;
-use crate::image::Platform;
+use crate::image::{ImageId, Platform};
 use crate::plan::Plan;
 
 /// Checks a plan against the machine it is for.
@@ -25,6 +26,7 @@ pub fn check(observed: &Observed, desired: &Desired, plan: &Plan<Action>) -> Fin
     check_platforms(observed, desired, &mut findings);
     check_names_and_ports(observed, desired, &mut findings);
     check_room(observed, desired, plan, &mut findings);
+    warn_of_memory(observed, desired, &mut findings);
     warn_of_weakness(observed, desired, plan, &mut findings);
     findings
 }
@@ -109,35 +111,68 @@ fn check_names_and_ports(observed: &Observed, desired: &Desired, findings: &mut 
     }
 }
 
-/// A pulled layer is unpacked: about two and a half times its compressed size, while both lie on the disk.
+/// A pulled layer is unpacked: about two and a half times its compressed size, while both lie on the disk. Many take more;
+/// this is a refusal, and must not meet what would fit.
 const UNPACKED: f64 = 2.5;
+/// What stays free beyond that: containers that run write logs and data meanwhile, and an engine without any room cannot
+/// even make the containers of the way back.
 const KEEP_FREE: u64 = 256 << 20;
 
 fn check_room(observed: &Observed, desired: &Desired, plan: &Plan<Action>, findings: &mut Findings) {
-    let to_pull: u64 = desired
-        .services
-        .values()
-        .filter_map(|service| match (&service.image, &service.ours) {
-            (Some(DeployImage::Released { size: Some(size), id, .. }), Some(_))
-                if plan.steps.iter().any(|step| step.action == Action::Pull { image: id.clone() }) =>
-            {
-                Some(*size)
-            }
-            _ => None,
-        })
-        .sum();
+    let to_pull = bytes_to_pull(observed, desired, plan);
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let needed = (to_pull as f64 * UNPACKED) as u64 + KEEP_FREE;
+    let needed = ((to_pull as f64 * UNPACKED) as u64).saturating_add(KEEP_FREE);
     if let Some(free) = observed.engine.disk_free
         && to_pull > 0
         && free < needed
     {
         findings.refusals.push(Finding::new(
             "disk",
-            format!("the images need about {}, {} are free", mebibytes(needed), mebibytes(free)),
+            format!(
+                "{} of layers are to be pulled, which needs about {}; {} are free",
+                mebibytes(to_pull),
+                // Rounded up: what is said to be needed is more than what is said to be free.
+                mebibytes(needed.saturating_add((1 << 20) - 1)),
+                mebibytes(free)
+            ),
             "run `bowline prune TARGET`, or make room",
         ));
     }
+}
+
+/// Compressed bytes of the layers that are not on the host yet, each counted once. An image whose layers were not recorded
+/// counts as a whole.
+fn bytes_to_pull(observed: &Observed, desired: &Desired, plan: &Plan<Action>) -> u64 {
+    let wanted = || desired.services.values().filter_map(|service| service.image.as_ref());
+    let base = observed.revision.iter().flat_map(|revision| revision.images.values());
+    let mut there: BTreeSet<&Digest> = BTreeSet::new();
+    for image in base.chain(wanted()) {
+        if let DeployImage::Released { layers, .. } = image
+            && observed.images.iter().any(|found| is_image(image, found))
+        {
+            there.extend(layers.keys());
+        }
+    }
+    let mut layers_to_pull: BTreeMap<&Digest, u64> = BTreeMap::new();
+    let mut whole: BTreeMap<&ImageId, u64> = BTreeMap::new();
+    for image in wanted() {
+        let DeployImage::Released { id, size, layers, .. } = image else { continue };
+        if !plan.steps.iter().any(|step| matches!(&step.action, Action::Pull { image } if image == id)) {
+            continue;
+        }
+        match size {
+            Some(size) if layers.is_empty() => {
+                whole.insert(id, *size);
+            }
+            _ => layers_to_pull.extend(layers.iter().map(|(layer, size)| (layer, *size))),
+        }
+    }
+    let missing = layers_to_pull.into_iter().filter(|(layer, _)| !there.contains(layer));
+    missing.map(|(_, size)| size).chain(whole.into_values()).fold(0, u64::saturating_add)
+}
+
+/// A limit above what the machine has protects nobody.
+fn warn_of_memory(observed: &Observed, desired: &Desired, findings: &mut Findings) {
     let memory = observed.engine.memory;
     for (name, service) in &desired.services {
         if let Some(limit) = service.model.memory
