@@ -226,7 +226,7 @@ impl World {
             config_hash: String::new(),
             working_dir: String::new(),
             config_files: vec![],
-            ports: wanted.model.ports.iter().filter_map(|port| port.published).collect(),
+            ports: wanted.model.host_ports().collect(),
             addresses: vec![],
             restart: "always".into(),
         });
