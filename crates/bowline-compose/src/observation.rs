@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bowline_core::compose::observed::port::read_sockets;
 use bowline_core::compose::observed::{Container, HostImage, Observed, Stranger};
 use bowline_core::journal::Traces;
 
@@ -80,7 +81,7 @@ pub async fn take_inventory(documents: &Documents) -> Result<Inventory, ObserveE
     Ok(Inventory { containers, strangers, images, state })
 }
 
-/// Looks at a target: machine, disk, containers, images, documents, and the files of these paths.
+/// Looks at a target: machine, disk, ports, containers, images, documents, and the files of these paths.
 pub async fn observe(
     documents: &Documents,
     directory: &Directory,
@@ -89,7 +90,10 @@ pub async fn observe(
     let engine = documents.engine();
     let machine = async { Ok::<_, ObserveError>(engine.machine().await?) };
     let files = async { Ok(directory.digests(paths).await?) };
-    let (machine, inventory, files) = tokio::try_join!(machine, take_inventory(documents), files)?;
+    // The last to begin: the shell that waits on a far host goes to whoever begins first.
+    let sockets = async { Ok(engine.sockets().await) };
+    let (machine, inventory, files, sockets) =
+        tokio::try_join!(machine, take_inventory(documents), files, sockets)?;
     let Inventory { containers, strangers, images, state } = inventory;
     let observed = Observed {
         engine: machine.engine.clone(),
@@ -97,6 +101,7 @@ pub async fn observe(
         strangers,
         images,
         files,
+        listening: read_sockets(&sockets, machine.engine.platform.as_ref()),
         revision: state.newest().cloned(),
         traces: Traces::of(&state.intents, state.newest().map(|revision| revision.number)),
     };

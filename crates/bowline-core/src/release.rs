@@ -70,6 +70,9 @@ pub struct ReleasedImage {
     /// Compressed bytes of its layers.
     #[serde(default)]
     pub size: u64,
+    /// Those layers and their bytes: what images share is counted once. None in records from before they were noted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub layers: BTreeMap<Digest, u64>,
     /// Whether it brings a health check of its own.
     #[serde(default)]
     pub healthcheck: bool,
@@ -280,6 +283,34 @@ mod tests {
         let spec = spec(&[("a", &[0, 255, 10]), ("b/c", b"text")]);
         let text = serde_json::to_string(&spec).unwrap();
         assert_eq!(serde_json::from_str::<Spec>(&text).unwrap(), spec);
+    }
+
+    #[test]
+    fn images_are_read_with_and_without_their_layers() {
+        let digest = Digest::of(b"x");
+        let id = serde_json::json!({"manifest": digest, "config": digest, "platform": "linux/amd64"});
+        for (layers, expected) in [
+            (None, BTreeMap::new()),
+            (Some(serde_json::json!({digest.to_string(): 7})), BTreeMap::from([(digest, 7)])),
+        ] {
+            let mut released = id.clone();
+            released["tag"] = "users_v1".into();
+            released["changed"] = true.into();
+            released["built_in"] = "v1".into();
+            let mut deployed = serde_json::json!({"id": id, "size": 7, "keep": "app:users_v1"});
+            for image in [&mut released, &mut deployed] {
+                image.as_object_mut().unwrap().extend(layers.clone().map(|layers| ("layers".into(), layers)));
+            }
+            let released: ReleasedImage = serde_json::from_value(released).unwrap();
+            assert_eq!(released.layers, expected);
+            let text = serde_json::to_string(&released).unwrap();
+            assert_eq!(serde_json::from_str::<ReleasedImage>(&text).unwrap(), released);
+            let deployed: DeployImage =
+                serde_json::from_value(serde_json::json!({ "released": deployed })).unwrap();
+            let text = serde_json::to_string(&deployed).unwrap();
+            assert_eq!(serde_json::from_str::<DeployImage>(&text).unwrap(), deployed);
+            assert!(matches!(deployed, DeployImage::Released { layers, .. } if layers == expected));
+        }
     }
 
     #[test]

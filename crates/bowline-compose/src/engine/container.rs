@@ -7,7 +7,7 @@ use bollard::models::{
     RestartPolicy,
 };
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
-use bowline_core::compose::observed::{Container, Stranger};
+use bowline_core::compose::observed::{Container, HostPort, Stranger};
 use bowline_core::health::{CheckStatus, ProcessState};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -66,7 +66,11 @@ pub(crate) fn label<'a>(summary: &'a ContainerSummary, name: &str) -> Option<&'a
 fn stranger(summary: ContainerSummary) -> Option<Stranger> {
     let project = label(&summary, PROJECT).map(str::to_owned);
     let name = summary.names?.first()?.trim_start_matches('/').to_owned();
-    let ports = summary.ports.unwrap_or_default().into_iter().filter_map(|port| port.public_port).collect();
+    let ports = summary.ports.unwrap_or_default().into_iter().filter_map(|port| {
+        let protocol = port.typ.map(|protocol| protocol.to_string()).unwrap_or_default();
+        HostPort::new(&protocol, &port.ip.unwrap_or_default(), port.public_port?)
+    });
+    let ports = ports.collect();
     let image = summary.image_id.and_then(|id| id.parse().ok());
     Some(Stranger { name, project, ports, image })
 }
@@ -131,13 +135,15 @@ fn restart(policy: Option<RestartPolicy>) -> String {
 }
 
 /// The host ports of a port map. A port that the engine is to choose (0) is nobody's yet.
-fn published(map: Option<PortMap>) -> BTreeSet<u16> {
-    let bindings = map.unwrap_or_default().into_values().flatten().flatten();
-    bindings
-        .filter_map(|binding| binding.host_port)
-        .filter_map(|port| port.parse().ok())
-        .filter(|port| *port > 0)
-        .collect()
+fn published(map: Option<PortMap>) -> BTreeSet<HostPort> {
+    let mut ports = BTreeSet::new();
+    for (inside, bindings) in map.unwrap_or_default() {
+        let protocol = inside.split_once('/').map_or("", |(_, protocol)| protocol);
+        ports.extend(bindings.into_iter().flatten().filter_map(|binding| {
+            HostPort::new(protocol, &binding.host_ip.unwrap_or_default(), binding.host_port?.parse().ok()?)
+        }));
+    }
+    ports
 }
 
 fn process(status: Option<ContainerStateStatusEnum>) -> ProcessState {
@@ -167,7 +173,8 @@ mod tests {
             "Config":{{"Labels":{{"com.docker.compose.service":"user","com.docker.compose.container-number":"2",
               "com.docker.compose.oneoff":"False","com.docker.compose.project.config_files":"/a/x.yaml,/a/y.yaml"}}}},
             "HostConfig":{{"RestartPolicy":{{"Name":"on-failure","MaximumRetryCount":3}},
-              "PortBindings":{{"80/tcp":[{{"HostIp":"","HostPort":"8080"}}],"81/tcp":[{{"HostPort":"0"}}],"82/tcp":null}}}}
+              "PortBindings":{{"80/tcp":[{{"HostIp":"","HostPort":"8080"}}],"81/tcp":[{{"HostPort":"0"}}],"82/tcp":null,
+              "53/udp":[{{"HostIp":"127.0.0.1","HostPort":"53"}},{{"HostIp":"::1","HostPort":"53"}}]}}}}
             }}"#,
             "a".repeat(64)
         );
@@ -183,9 +190,22 @@ mod tests {
             (ProcessState::Exited, 137, true)
         );
         assert_eq!(container.restart, "on-failure:3");
-        assert_eq!(container.ports, BTreeSet::from([8080]));
+        let port = |protocol, address, number| HostPort::new(protocol, address, number).unwrap();
+        assert_eq!(
+            container.ports,
+            BTreeSet::from([port("tcp", "", 8080), port("udp", "127.0.0.1", 53), port("udp", "::1", 53)])
+        );
         assert_eq!(container.config_files, ["/a/x.yaml", "/a/y.yaml"]);
         assert_eq!(container.check, None);
+    }
+
+    #[test]
+    fn a_stranger_holds_ports_of_a_protocol_on_an_address() {
+        let summary = r#"{"Names":["/dns"],"Ports":[{"IP":"127.0.0.1","PrivatePort":53,"PublicPort":53,"Type":"udp"},
+            {"PrivatePort":80,"PublicPort":8080,"Type":"tcp"},{"PrivatePort":9,"Type":"tcp"}]}"#;
+        let stranger = stranger(serde_json::from_str(summary).unwrap()).unwrap();
+        let port = |protocol, address, number| HostPort::new(protocol, address, number).unwrap();
+        assert_eq!(stranger.ports, BTreeSet::from([port("udp", "127.0.0.1", 53), port("tcp", "", 8080)]));
     }
 
     #[test]

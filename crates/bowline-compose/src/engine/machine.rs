@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bowline_core::compose::observed;
+use bowline_core::compose::observed::port::{SOCKET_TABLES, TAKEN};
 use bowline_core::image::Platform;
 use jiff::Timestamp;
 
@@ -67,6 +68,15 @@ impl Engine {
         let command = Command::new("df").args(["-P", "-k", "--", path]).timeout(Duration::from_secs(20));
         let output = self.connection().run(command).await.ok()?;
         available(&output.text())
+    }
+
+    /// The lines of the kernel's tables of sockets that tell which ports of the host are taken, for
+    /// [`read_sockets`](observed::port::read_sockets); nothing where they cannot be read. One question to `grep`, which fails
+    /// when one of the tables is missing, and gives what is in the others all the same.
+    pub async fn sockets(&self) -> String {
+        let command = Command::new("grep").args(["-s", "-E", "--", TAKEN]).args(SOCKET_TABLES);
+        let output = self.connection().run(command.timeout(Duration::from_secs(20))).await;
+        output.map(|output| output.text()).unwrap_or_default()
     }
 }
 

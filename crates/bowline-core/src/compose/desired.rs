@@ -58,6 +58,9 @@ pub enum DeployImage {
         id: ImageId,
         /// Compressed bytes of its layers, where known.
         size: Option<u64>,
+        /// Its compressed layers and their bytes; none where the release did not record them.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        layers: BTreeMap<Digest, u64>,
         /// The name that keeps it on the host for a later rollback.
         keep: String,
         /// Whether it brings a health check of its own.

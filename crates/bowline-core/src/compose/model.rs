@@ -9,6 +9,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::compose::observed::HostPort;
+
 /// A compose project as the CLI canonicalised it.
 #[derive(Clone, Default, PartialEq)]
 pub struct Model {
@@ -190,6 +192,11 @@ impl ServiceModel {
             platform: text("platform"),
             raw,
         })
+    }
+
+    /// The ports of the host that it is to have, where they are not left to the engine.
+    pub fn host_ports(&self) -> impl Iterator<Item = HostPort> {
+        self.ports.iter().filter_map(|port| HostPort::new(&port.protocol, &port.address, port.published?))
     }
 
     /// Whether the engine starts it again after this exit code, when it has done so this many times already.

@@ -1,5 +1,7 @@
 //! What a Docker host was found to be: plain values that the adapter fills in.
 
+pub mod port;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,8 @@ use crate::health::{CheckStatus, ProcessState};
 use crate::image::Platform;
 use crate::journal::Traces;
 use crate::release::Revision;
+
+pub use port::HostPort;
 
 /// One look at a target.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +27,9 @@ pub struct Observed {
     pub images: Vec<HostImage>,
     /// The digests of the files in the project's directory whose paths were asked for; what is not there is absent.
     pub files: BTreeMap<String, Digest>,
+    /// The TCP ports of the host that are listened on, and its UDP ports that are bound, whoever does; empty where that could
+    /// not be found out.
+    pub listening: BTreeSet<HostPort>,
     /// The newest revision.
     pub revision: Option<Revision>,
     /// What runs that have not ended brought since.
@@ -80,7 +87,7 @@ pub struct Container {
     /// The compose files it was made from (label `com.docker.compose.project.config_files`).
     pub config_files: Vec<String>,
     /// Host ports it holds.
-    pub ports: BTreeSet<u16>,
+    pub ports: BTreeSet<HostPort>,
     /// Its addresses in the networks it is attached to.
     pub addresses: Vec<String>,
     /// `no`, `always`, `on-failure`, `unless-stopped`.
@@ -121,7 +128,7 @@ pub struct Stranger {
     /// Its compose project, where it has one.
     pub project: Option<String>,
     /// Host ports it holds.
-    pub ports: BTreeSet<u16>,
+    pub ports: BTreeSet<HostPort>,
     /// The engine's id of the image it runs.
     pub image: Option<Digest>,
 }

@@ -208,7 +208,8 @@ fn names(observed: &Observed, desired: &Desired, after: &BTreeSet<StepId>) -> Ve
     steps
 }
 
-fn is_image(image: &DeployImage, there: &crate::compose::observed::HostImage) -> bool {
+/// Whether an image of the host is this one.
+pub(super) fn is_image(image: &DeployImage, there: &crate::compose::observed::HostImage) -> bool {
     image.is(&there.id)
         || matches!(image, DeployImage::Released { id, .. } if there.manifests.contains(&id.manifest))
 }
@@ -352,11 +353,10 @@ fn removals(
 fn give_way(observed: &Observed, desired: &Desired, changes: &mut [Step<Action>]) {
     let keeps = |holder: &str, container: &Container, taker: &DesiredService| {
         let Some(holder) = desired.services.get(holder) else { return false };
-        let port = |port: &u16| {
-            container.ports.contains(port)
-                && holder.model.ports.iter().any(|own| own.published == Some(*port))
-        };
-        taker.model.ports.iter().filter_map(|port| port.published.as_ref()).any(port)
+        taker.model.host_ports().any(|port| {
+            container.ports.iter().any(|held| held.overlaps(&port))
+                && holder.model.host_ports().any(|own| own.overlaps(&port))
+        })
     };
     let recreated: Vec<(StepId, String)> = changes
         .iter()
@@ -396,9 +396,8 @@ fn waits_for(steps: &[Step<Action>], step: &StepId, other: &StepId) -> bool {
 
 /// Whether a container holds a port of the host, or a name, that a service is to have.
 fn is_in_the_way(container: &Container, service: &DesiredService) -> bool {
-    let wanted = service.model.ports.iter().filter_map(|port| port.published);
     service.model.container_name.as_ref() == Some(&container.name)
-        || wanted.into_iter().any(|port| container.ports.contains(&port))
+        || service.model.host_ports().any(|port| container.ports.iter().any(|held| held.overlaps(&port)))
 }
 
 fn remove(name: &str, containers: BTreeSet<String>, after: BTreeSet<StepId>) -> Step<Action> {

@@ -1,14 +1,15 @@
 //! What would make a deploy fail, found before anything is touched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::compose::desired::{DeployImage, Desired};
-use crate::compose::observed::Observed;
+use crate::compose::observed::{Container, HostPort, Observed};
 use crate::compose::planning::file::kept;
-use crate::compose::planning::{Action, weak_dependencies};
+use crate::compose::planning::{Action, is_image, weak_dependencies};
+use crate::digest::Digest;
 use crate::finding::{Finding, Findings};
-use crate::health::Test;
-use crate::image::Platform;
+use crate::health::{ProcessState, Test};
+use crate::image::{ImageId, Platform};
 use crate::plan::Plan;
 
 /// Checks a plan against the machine it is for.
@@ -23,8 +24,10 @@ pub fn check(observed: &Observed, desired: &Desired, plan: &Plan<Action>) -> Fin
     }
     check_adoption(observed, desired, &mut findings);
     check_platforms(observed, desired, &mut findings);
-    check_names_and_ports(observed, desired, &mut findings);
+    check_names(observed, desired, &mut findings);
+    check_ports(observed, desired, plan, &mut findings);
     check_room(observed, desired, plan, &mut findings);
+    warn_of_memory(observed, desired, &mut findings);
     warn_of_weakness(observed, desired, plan, &mut findings);
     findings
 }
@@ -74,7 +77,7 @@ fn check_platforms(observed: &Observed, desired: &Desired, findings: &mut Findin
     }
 }
 
-fn check_names_and_ports(observed: &Observed, desired: &Desired, findings: &mut Findings) {
+fn check_names(observed: &Observed, desired: &Desired, findings: &mut Findings) {
     for (name, service) in desired.services.iter().filter(|(_, service)| service.model.replicas > 0) {
         if let Some(wanted) = &service.model.container_name {
             if let Some(stranger) = observed.strangers.iter().find(|stranger| stranger.name == *wanted) {
@@ -96,48 +99,128 @@ fn check_names_and_ports(observed: &Observed, desired: &Desired, findings: &mut 
                 ));
             }
         }
-        for port in service.model.ports.iter().filter_map(|port| port.published) {
-            if let Some(stranger) = observed.strangers.iter().find(|stranger| stranger.ports.contains(&port))
-            {
+    }
+}
+
+/// Compose would notice as well, but only after it has stopped the container that the new one replaces.
+fn check_ports(observed: &Observed, desired: &Desired, plan: &Plan<Action>, findings: &mut Findings) {
+    let by_processes = held_by_processes(observed, plan);
+    let is_recreated = |name: &str| {
+        let recreates = |action: &Action| matches!(action, Action::Recreate { .. });
+        plan.steps.iter().any(|step| step.subject == name && recreates(&step.action))
+    };
+    for (name, service) in desired.services.iter().filter(|(_, service)| service.model.replicas > 0) {
+        for port in service.model.host_ports() {
+            let holds = |held: &HostPort| held.overlaps(&port);
+            if let Some(stranger) = observed.strangers.iter().find(|other| other.ports.iter().any(holds)) {
                 findings.refusals.push(Finding::new(
                     name,
                     format!("port {port} of the host is taken by container `{}`", stranger.name),
                     "stop that container or publish another port",
+                ));
+            } else if is_recreated(name) && by_processes.iter().any(|held| holds(held)) {
+                let list = if port.protocol == "udp" { "ss -lnup" } else { "ss -ltnp" };
+                findings.refusals.push(Finding::new(
+                    name,
+                    format!("port {port} of the host is taken by a process that is no container"),
+                    format!("stop that process or publish another port; `{list}` names it"),
                 ));
             }
         }
     }
 }
 
-/// A pulled layer is unpacked: about two and a half times its compressed size, while both lie on the disk.
+/// The ports of the host that somebody holds and no container publishes: for what one publishes, the engine holds the
+/// port. None where that would be a guess.
+fn held_by_processes<'o>(observed: &'o Observed, plan: &Plan<Action>) -> Vec<&'o HostPort> {
+    let is_up = |container: &&Container| {
+        matches!(container.state, ProcessState::Running | ProcessState::Paused | ProcessState::Restarting)
+    };
+    let ours = observed.containers.iter().filter(is_up).flat_map(|container| &container.ports);
+    let published: Vec<&HostPort> =
+        ours.chain(observed.strangers.iter().flat_map(|stranger| &stranger.ports)).collect();
+    let is_published = |held: &HostPort| published.iter().any(|port| port.overlaps(held));
+    // Where nobody listens on any port that containers publish, these are the sockets of another network than the engine's:
+    // Bowline runs in a container itself, say, and the engine's socket was handed in.
+    let mut tcp = published.iter().filter(|port| port.protocol == "tcp").peekable();
+    let is_elsewhere =
+        tcp.peek().is_some() && !tcp.any(|port| observed.listening.iter().any(|held| held.overlaps(port)));
+    // A container without an address of its own may be on the host's network, and give up its ports when it is replaced.
+    let leaves = |container: &Container| {
+        let goes = |action: &Action| matches!(action, Action::Recreate { .. } | Action::Remove { .. });
+        plan.steps.iter().any(|step| step.subject == container.service && goes(&step.action))
+    };
+    let is_on_host = |container: &Container| {
+        container.state == ProcessState::Running && container.addresses.is_empty() && leaves(container)
+    };
+    if is_elsewhere || observed.containers.iter().any(is_on_host) {
+        return Vec::new();
+    }
+    observed.listening.iter().filter(|held| !is_published(held)).collect()
+}
+
+/// A pulled layer is unpacked: about two and a half times its compressed size, while both lie on the disk. Many take more;
+/// this is a refusal, and must not meet what would fit.
 const UNPACKED: f64 = 2.5;
+/// What stays free beyond that: containers that run write logs and data meanwhile, and an engine without any room cannot
+/// even make the containers of the way back.
 const KEEP_FREE: u64 = 256 << 20;
 
 fn check_room(observed: &Observed, desired: &Desired, plan: &Plan<Action>, findings: &mut Findings) {
-    let to_pull: u64 = desired
-        .services
-        .values()
-        .filter_map(|service| match (&service.image, &service.ours) {
-            (Some(DeployImage::Released { size: Some(size), id, .. }), Some(_))
-                if plan.steps.iter().any(|step| step.action == Action::Pull { image: id.clone() }) =>
-            {
-                Some(*size)
-            }
-            _ => None,
-        })
-        .sum();
+    let to_pull = bytes_to_pull(observed, desired, plan);
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let needed = (to_pull as f64 * UNPACKED) as u64 + KEEP_FREE;
+    let needed = ((to_pull as f64 * UNPACKED) as u64).saturating_add(KEEP_FREE);
     if let Some(free) = observed.engine.disk_free
         && to_pull > 0
         && free < needed
     {
         findings.refusals.push(Finding::new(
             "disk",
-            format!("the images need about {}, {} are free", mebibytes(needed), mebibytes(free)),
+            format!(
+                "{} of layers are to be pulled, which needs about {}; {} are free",
+                mebibytes(to_pull),
+                // Rounded up: what is said to be needed is more than what is said to be free.
+                mebibytes(needed.saturating_add((1 << 20) - 1)),
+                mebibytes(free)
+            ),
             "run `bowline prune TARGET`, or make room",
         ));
     }
+}
+
+/// Compressed bytes of the layers that are not on the host yet, each counted once. An image whose layers were not recorded
+/// counts as a whole.
+fn bytes_to_pull(observed: &Observed, desired: &Desired, plan: &Plan<Action>) -> u64 {
+    let wanted = || desired.services.values().filter_map(|service| service.image.as_ref());
+    let base = observed.revision.iter().flat_map(|revision| revision.images.values());
+    let mut there: BTreeSet<&Digest> = BTreeSet::new();
+    for image in base.chain(wanted()) {
+        if let DeployImage::Released { layers, .. } = image
+            && observed.images.iter().any(|found| is_image(image, found))
+        {
+            there.extend(layers.keys());
+        }
+    }
+    let mut layers_to_pull: BTreeMap<&Digest, u64> = BTreeMap::new();
+    let mut whole: BTreeMap<&ImageId, u64> = BTreeMap::new();
+    for image in wanted() {
+        let DeployImage::Released { id, size, layers, .. } = image else { continue };
+        if !plan.steps.iter().any(|step| matches!(&step.action, Action::Pull { image } if image == id)) {
+            continue;
+        }
+        match size {
+            Some(size) if layers.is_empty() => {
+                whole.insert(id, *size);
+            }
+            _ => layers_to_pull.extend(layers.iter().map(|(layer, size)| (layer, *size))),
+        }
+    }
+    let missing = layers_to_pull.into_iter().filter(|(layer, _)| !there.contains(layer));
+    missing.map(|(_, size)| size).chain(whole.into_values()).fold(0, u64::saturating_add)
+}
+
+/// A limit above what the machine has protects nobody.
+fn warn_of_memory(observed: &Observed, desired: &Desired, findings: &mut Findings) {
     let memory = observed.engine.memory;
     for (name, service) in &desired.services {
         if let Some(limit) = service.model.memory
@@ -202,3 +285,6 @@ fn warn_of_weakness(observed: &Observed, desired: &Desired, plan: &Plan<Action>,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,7 +65,7 @@ fn words(containers: &[&Container], wanted: bool, task: bool) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
@@ -75,7 +75,8 @@ mod tests {
     use crate::event::RunId;
     use crate::release::{Placed, Revision};
 
-    fn revision(task: bool) -> Revision {
+    /// The first revision, which has the service `users`.
+    pub(in crate::compose) fn revision(task: bool) -> Revision {
         let placed = Placed {
             image: Digest::of(b"image"),
             image_name: "users".into(),

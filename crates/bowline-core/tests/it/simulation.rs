@@ -94,7 +94,10 @@ pub fn images(release: &SimRelease) -> BTreeMap<String, DeployImage> {
         let version = release.images[index];
         let keep = format!("docker.io/reg/app:{name}_v{version}");
         let id = image_of(index, version);
-        ((*name).to_owned(), DeployImage::Released { id, size: None, keep, healthcheck: false })
+        (
+            (*name).to_owned(),
+            DeployImage::Released { id, size: None, layers: BTreeMap::new(), keep, healthcheck: false },
+        )
     };
     SERVICES.iter().enumerate().map(image).collect()
 }
@@ -223,7 +226,7 @@ impl World {
             config_hash: String::new(),
             working_dir: String::new(),
             config_files: vec![],
-            ports: wanted.model.ports.iter().filter_map(|port| port.published).collect(),
+            ports: wanted.model.host_ports().collect(),
             addresses: vec![],
             restart: "always".into(),
         });

@@ -135,6 +135,7 @@ async fn foreign(
             definition: None,
             healthcheck: has_healthcheck(&store, &pulled.image.id),
             size: pulled.image.layers.iter().map(|layer| layer.size).sum(),
+            layers: pulled.image.layers.iter().map(|layer| (layer.digest, layer.size)).collect(),
         };
         images.insert(service.clone(), image);
     }

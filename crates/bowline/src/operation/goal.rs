@@ -51,10 +51,8 @@ impl Goal {
         let image = |(service, image): (&String, &bowline_core::release::ReleasedImage)| {
             let keep = keep.tagged(&image.tag).to_string();
             let size = (image.size > 0).then_some(image.size);
-            (
-                service.clone(),
-                DeployImage::Released { id: image.id.clone(), size, keep, healthcheck: image.healthcheck },
-            )
+            let (id, layers, healthcheck) = (image.id.clone(), image.layers.clone(), image.healthcheck);
+            (service.clone(), DeployImage::Released { id, size, layers, keep, healthcheck })
         };
         let images = record.images.iter().map(image).collect();
         let release = Some(record.tag.clone());

@@ -296,6 +296,7 @@ fn changes(clone: &bowline_testkit::repository::Repository, since: Option<&str>)
         definition: Some(bowline::build::change::definition(&config, service)),
         healthcheck: false,
         size: 0,
+        layers: Default::default(),
     };
     let record = since.map(|commit| Record {
         format: FORMAT,

@@ -237,10 +237,8 @@ fn what_cannot_be_deployed_is_refused_before_anything_is_touched() {
     let mut stranger = spawn(command);
     scene.work.write("compose.yaml", publish(10097));
     scene.merge("[patch] a port that a process has");
-    let ran = scene.run(&["ship", "box"]).says("10097");
-    ran.exits(1);
-    scene.runs("1", "1");
-    scene.is_at_rest();
+    scene.run(&["ship", "box"]).says("10097").exits(2);
+    is_untouched(&scene, &before);
     stranger.child.kill().unwrap();
     stranger.child.wait().unwrap();
 }

@@ -109,6 +109,7 @@ impl Push<'_> {
             built_in: same.map_or_else(|| self.tag.to_string(), |same| same.built_in.clone()),
             definition: Some(definition),
             size: built.image.layers.iter().map(|layer| layer.size).sum(),
+            layers: built.image.layers.iter().map(|layer| (layer.digest, layer.size)).collect(),
         }
     }
 
