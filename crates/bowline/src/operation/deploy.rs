@@ -119,6 +119,16 @@ impl Deployment<'_> {
             Ok((proposal, PhaseResult { bytes: 0, note }))
         };
         let proposal = self.recorder.phase(Phase::Plan, propose).await?;
+        let base = proposal.look.observed.revision.clone();
+        let running = base.as_ref().and_then(|base| base.release.as_deref());
+        if self.options.verb == "ship" && is_superseded(goal.release.as_deref(), running) {
+            self.warn(superseded(&self.host.target, goal.release.as_deref(), running));
+            return Ok(Summary {
+                tag: running.map(str::to_owned),
+                target: Some(self.host.target.clone()),
+                ..self.recorder.summary()
+            });
+        }
         proposal.prepared.warnings.iter().for_each(|warning| self.warn(warning.clone()));
         let warnings = proposal.findings.warnings.clone();
         if !warnings.is_empty() {
@@ -129,16 +139,6 @@ impl Deployment<'_> {
         }
         for intent in &proposal.look.state.intents {
             self.warn(format!("a run of {} by {} did not end; this one takes over", intent.verb, intent.by));
-        }
-        let base = proposal.look.observed.revision.clone();
-        let running = base.as_ref().and_then(|base| base.release.as_deref());
-        if self.options.verb == "ship" && is_superseded(goal.release.as_deref(), running) {
-            self.warn(superseded(&self.host.target, goal.release.as_deref(), running));
-            return Ok(Summary {
-                tag: running.map(str::to_owned),
-                target: Some(self.host.target.clone()),
-                ..self.recorder.summary()
-            });
         }
         let settled = base.as_ref().is_some_and(|base| base.release == goal.release);
         if proposal.plan.is_empty() && settled && proposal.look.state.intents.is_empty() {

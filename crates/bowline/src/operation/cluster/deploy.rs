@@ -108,17 +108,6 @@ impl Deployment<'_> {
             Ok((proposal, PhaseResult { bytes: 0, note }))
         };
         let mut proposal = self.recorder.phase(Phase::Plan, propose).await?;
-        notes.into_iter().for_each(|note| self.warn(note));
-        let warnings = proposal.findings.warnings.clone();
-        if !warnings.is_empty() {
-            self.recorder.emit(EventKind::Findings { warnings });
-        }
-        if let Some(refusal) = crate::ui::plan::refuse(target, &proposal.findings) {
-            return Err(refusal);
-        }
-        for intent in &proposal.state.intents {
-            self.warn(format!("a run of {} by {} did not end; this one takes over", intent.verb, intent.by));
-        }
         let base = proposal.state.newest().cloned();
         let (wanted, running) =
             (&proposal.goal.release, base.as_ref().and_then(|base| base.release.as_deref()));
@@ -129,6 +118,17 @@ impl Deployment<'_> {
                 target: Some(target.clone()),
                 ..self.recorder.summary()
             });
+        }
+        notes.into_iter().for_each(|note| self.warn(note));
+        let warnings = proposal.findings.warnings.clone();
+        if !warnings.is_empty() {
+            self.recorder.emit(EventKind::Findings { warnings });
+        }
+        if let Some(refusal) = crate::ui::plan::refuse(target, &proposal.findings) {
+            return Err(refusal);
+        }
+        for intent in &proposal.state.intents {
+            self.warn(format!("a run of {} by {} did not end; this one takes over", intent.verb, intent.by));
         }
         let settled = base
             .as_ref()
