@@ -91,11 +91,18 @@ fn a_change_in_one_service_replaces_its_pods_alone_and_going_back_brings_the_old
     let after = harbour.images();
     assert_eq!(after["users"], images["users"], "an equal digest keeps its reference");
     assert_ne!(digest_of(&after["web"]), digest_of(&images["web"]));
+    // The first merge's workflow, run again.
+    harbour.work.git(["checkout", "--quiet", "HEAD~1"]);
+    harbour.run(&["ship", "cluster"]).says("which is newer than v0.1.0").exits(0);
+    harbour.work.git(["checkout", "--quiet", "-"]);
+    assert_eq!(harbour.images(), after);
 
     harbour.run(&["rollback", "cluster"]).exits(0);
     harbour.runs("1", "1");
     assert_eq!(harbour.images(), images);
     assert_eq!(users(&harbour.pods()), users(&pods));
+    harbour.run(&["rollback", "cluster"]).says("has no earlier release to go back to").exits(2);
+    harbour.runs("1", "1");
     harbour.is_at_rest();
 }
 

@@ -24,7 +24,9 @@ async fn write_as_another(scene: &Scene, tag: &str) -> String {
     Config::parse(&text, Path::new("/")).unwrap_err();
     let file = SpecFile { executable: false, content: text.into_bytes() };
     spec.files.insert("bowline.toml".into(), file);
-    (record.tag, record.version) = (tag.replacen("v0.", "v9.", 1), record.version.replacen("0.", "9.", 1));
+    // Older than this one: what is shipped next is to replace it.
+    (record.tag, record.version) =
+        (tag.replacen("v0.1.0", "v0.0.9", 1), record.version.replacen("0.1.0", "0.0.9", 1));
     record.spec = spec.digest();
     let written = archive::commit(&depot, Release { record, spec }).await.unwrap();
     serving.signal("-TERM");
