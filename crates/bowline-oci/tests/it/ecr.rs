@@ -87,12 +87,16 @@ async fn ecr_is_pushed_to_with_its_own_answers() {
     push(&client, &store, &target, &items, false, &quiet()).await.unwrap();
     // Tags are immutable there: even the same content must not be put again.
     push(&client, &store, &target, &items, false, &quiet()).await.unwrap();
+    // Nor is one moved, whoever may want that: waiting does not help, and neither does running it again.
+    let other = [item("user", &image_of(&store, home.path(), &noise(1 << 10, 4)), "user_v1")];
+    let error = push(&client, &store, &target, &other, true, &quiet()).await.unwrap_err();
+    assert!(error.hint().unwrap().contains("release the next one"), "{error:?}");
     let tags = client.tags(&target).await.unwrap();
     assert_eq!(tags, ["room_v1", "user_v1"]);
     let state = aws.state.lock().unwrap();
     assert_eq!(state.tokens, 1, "one login for all of it");
     let puts = state.lines.iter().filter(|line| line.starts_with("PUT /v2/chat/manifests/")).count();
-    assert_eq!(puts, 2);
+    assert_eq!(puts, 3);
 }
 
 #[tokio::test]
