@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use bowline_core::image::Platform;
 use bowline_core::placeholder::Placeholders;
-use bowline_core::release::{FORMAT, Record, ReleasedImage};
-use bowline_core::tag::Tag;
+use bowline_core::release::{FORMAT, Milestone, Record, ReleasedImage, release_before};
 use bowline_oci::list::list;
 use bowline_oci::pull::pull;
 
@@ -45,7 +44,7 @@ pub async fn find(
         return Err(none(depot));
     };
     let mut found = Vec::new();
-    for tag in releases.iter().filter(|tag| is_meant(tag, version)).take(LOOKED_UP) {
+    for tag in releases.iter().filter(|tag| names(&tag.to_string(), version)).take(LOOKED_UP) {
         found.extend(archive::look_up(depot, tag).await?);
     }
     match found.len() {
@@ -59,21 +58,26 @@ pub async fn find(
     }
 }
 
+/// The number of the revision that `rollback` leads to, of those that the target knows, in their order: the last one of
+/// the release that is named; else, after a run that was `interrupted`, the newest, from which that began; else the
+/// release before.
+pub fn revision_back(history: &[Milestone<'_>], interrupted: bool, version: Option<&str>) -> Option<u64> {
+    let Some(version) = version else {
+        return if interrupted { Some(history.last()?.number) } else { release_before(history) };
+    };
+    let named = |there: &&Milestone<'_>| there.release.is_some_and(|release| names(release, version));
+    history.iter().rev().find(named).map(|there| there.number)
+}
+
 /// Whether a version as people write it means this release, by its name alone: `v5.0.2-b321acf`, `5.0.2-b321acf`, `v5.0.2`
 /// and `5.0.2` all mean `v5.0.2-b321acf`.
-pub fn names(release: &str, version: &str) -> bool {
+fn names(release: &str, version: &str) -> bool {
     let (release, wanted) = (bare(release), bare(version));
     release == wanted || release.split('-').next() == Some(wanted)
 }
 
 fn bare(version: &str) -> &str {
     version.strip_prefix('v').unwrap_or(version)
-}
-
-/// Whether a version as people write it (`v5.0.2-b321acf`, `5.0.2-b321acf`, `v5.0.2`, `5.0.2`) means this tag.
-fn is_meant(tag: &Tag, version: &str) -> bool {
-    let wanted = version.strip_prefix('v').unwrap_or(version);
-    tag.number() == wanted || tag.version().to_string() == wanted
 }
 
 fn none(depot: &Depot) -> Failure {
@@ -93,7 +97,7 @@ async fn foreign(
         let failure = Failure::failed(format!("listing the images in {}", depot.place())).because(&error);
         with_hint(failure, error.hint())
     })?;
-    let wanted = version.strip_prefix('v').unwrap_or(version);
+    let wanted = bare(version);
     let tags: BTreeMap<String, String> =
         config.services.keys().map(|name| (name.to_string(), config.tag.render(name, wanted))).collect();
     let exists = |tag: &str| {
@@ -166,13 +170,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_rollback_leads_to_what_is_named_to_where_it_began_or_to_the_release_before() {
+        let milestone = |(number, release)| Milestone { number, release: Some(release), verb: "ship" };
+        let history = [(1, "v1.0.0-a"), (2, "v1.0.1-b"), (3, "v1.0.0-a"), (4, "v1.0.2-c")].map(milestone);
+        for (interrupted, version, expected) in [
+            (false, None, Some(3)),
+            (true, None, Some(4)),
+            (false, Some("1.0.0"), Some(3)),
+            (true, Some("v1.0.1"), Some(2)),
+            (false, Some("1.0"), None),
+        ] {
+            assert_eq!(revision_back(&history, interrupted, version), expected, "{interrupted} {version:?}");
+        }
+        assert_eq!(revision_back(&[], true, None), None);
+    }
+
+    #[test]
     fn versions_are_compared_whole() {
-        let tag: Tag = "v5.0.2-b321acf".parse().unwrap();
+        let tag = "v5.0.2-b321acf";
         for version in ["v5.0.2-b321acf", "5.0.2-b321acf", "v5.0.2", "5.0.2"] {
-            assert!(is_meant(&tag, version), "{version}");
+            assert!(names(tag, version), "{version}");
         }
         for version in ["5.0.21", "5.0", "v5.0.2-b321ac", "0.2", ""] {
-            assert!(!is_meant(&tag, version), "{version}");
+            assert!(!names(tag, version), "{version}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::event::Summary;
-use bowline_core::release::{Milestone, Revision, release_before};
+use bowline_core::release::{Milestone, Revision};
 
 use super::Cancel;
 use super::apply::Source;
@@ -151,25 +151,10 @@ impl<'c> Delivery<'c> {
         let Some(newest) = state.newest() else {
             return Err(Failure::invalid(format!("nothing was deployed to {} yet", self.host.target)));
         };
-        // A run that did not end is what there is to go back from: to where it began.
         let interrupted = state.intents.iter().any(|intent| intent.base == Some(newest.number));
-        if version.is_none() && interrupted {
-            return Goal::of_revision(&self.host, newest).await;
-        }
-        let named = |revision: &&Revision| {
-            version.is_some_and(|version| {
-                revision.release.as_deref().is_some_and(|release| choice::names(release, version))
-            })
-        };
-        let before = || {
-            let history: Vec<Milestone<'_>> = state.revisions.values().map(Revision::milestone).collect();
-            state.revisions.get(&release_before(&history)?)
-        };
-        let wanted = match version {
-            Some(_) => state.revisions.values().rev().find(named),
-            None => before(),
-        };
-        if let Some(revision) = wanted {
+        let history: Vec<Milestone<'_>> = state.revisions.values().map(Revision::milestone).collect();
+        let back = choice::revision_back(&history, interrupted, version);
+        if let Some(revision) = back.and_then(|number| state.revisions.get(&number)) {
             return Goal::of_revision(&self.host, revision).await;
         }
         match version {

@@ -7,7 +7,7 @@ use bowline_core::kube::naming::is_named;
 use bowline_core::kube::object::ObjectId;
 use bowline_core::kube::revision::Revision;
 use bowline_core::reference::Repository;
-use bowline_core::release::{Milestone, release_before};
+use bowline_core::release::Milestone;
 
 use super::deploy::{Deployment, Options};
 use super::goal::{Goal, Images, Prepared};
@@ -138,27 +138,11 @@ impl<'c> Delivery<'c> {
         let Some(newest) = state.newest() else {
             return Err(Failure::invalid(format!("nothing was deployed to {target} yet")));
         };
-        let of_revision = |revision| Goal::of_revision(&self.site, &self.config.directory, revision);
-        // A run that did not end is what there is to go back from: to where it began.
         let interrupted = state.intents.iter().any(|intent| intent.base == Some(newest.number));
-        if version.is_none() && interrupted {
-            return of_revision(newest).await;
-        }
-        let named = |revision: &&Revision| {
-            version.is_some_and(|version| {
-                revision.release.as_deref().is_some_and(|release| choice::names(release, version))
-            })
-        };
-        let before = || {
-            let history: Vec<Milestone<'_>> = state.revisions.values().map(Revision::milestone).collect();
-            state.revisions.get(&release_before(&history)?)
-        };
-        let wanted = match version {
-            Some(_) => state.revisions.values().rev().find(named),
-            None => before(),
-        };
-        if let Some(revision) = wanted {
-            return of_revision(revision).await;
+        let history: Vec<Milestone<'_>> = state.revisions.values().map(Revision::milestone).collect();
+        let back = choice::revision_back(&history, interrupted, version);
+        if let Some(revision) = back.and_then(|number| state.revisions.get(&number)) {
+            return Goal::of_revision(&self.site, &self.config.directory, revision).await;
         }
         match version {
             Some(version) => {
