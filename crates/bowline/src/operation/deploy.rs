@@ -121,13 +121,11 @@ impl Deployment<'_> {
         let proposal = self.recorder.phase(Phase::Plan, propose).await?;
         let base = proposal.look.observed.revision.clone();
         let running = base.as_ref().and_then(|base| base.release.as_deref());
-        if self.options.verb == "ship" && is_superseded(goal.release.as_deref(), running) {
-            self.warn(superseded(&self.host.target, goal.release.as_deref(), running));
-            return Ok(Summary {
-                tag: running.map(str::to_owned),
-                target: Some(self.host.target.clone()),
-                ..self.recorder.summary()
-            });
+        let wanted = goal.release.as_deref();
+        if let Some(summary) =
+            superseded(self.recorder, self.options.verb, &self.host.target, wanted, running)
+        {
+            return Ok(summary);
         }
         proposal.prepared.warnings.iter().for_each(|warning| self.warn(warning.clone()));
         let warnings = proposal.findings.warnings.clone();
@@ -411,13 +409,25 @@ pub fn touched(plan: &Plan<Action>, service: &str) -> bool {
     })
 }
 
-/// What is told when `ship` finds a newer release than its own.
-pub(super) fn superseded(target: &str, wanted: Option<&str>, running: Option<&str>) -> String {
-    let (wanted, running) = (wanted.unwrap_or_default(), running.unwrap_or_default());
-    format!(
+/// How a run ends that finds a newer release than its own on its target: only `ship` does, and says so. `deploy` and
+/// `rollback` go where they are told.
+pub(super) fn superseded(
+    recorder: &Recorder,
+    verb: &str,
+    target: &str,
+    wanted: Option<&str>,
+    running: Option<&str>,
+) -> Option<Summary> {
+    if verb != "ship" || !is_superseded(wanted, running) {
+        return None;
+    }
+    let (wanted, running) = (wanted?, running?);
+    let text = format!(
         "{target} runs {running}, which is newer than {wanted}: nothing is changed (`bowline deploy {target} {wanted}` \
          goes back to it)"
-    )
+    );
+    recorder.emit(EventKind::Warning { text });
+    Some(Summary { tag: Some(running.into()), target: Some(target.into()), ..recorder.summary() })
 }
 
 fn summarise(plan: &Plan<Action>) -> String {

@@ -13,7 +13,6 @@ use bowline_core::kube::order::runs_pods;
 use bowline_core::kube::planning::{Action, Assessment};
 use bowline_core::kube::revision::Revision;
 use bowline_core::plan::Plan;
-use bowline_core::release::is_superseded;
 use bowline_core::rollout::{Evidence, Verdict};
 use bowline_kube::lease::{Holder, Lease, server_time};
 use bowline_kube::watch::{Subject, Watch};
@@ -109,15 +108,10 @@ impl Deployment<'_> {
         };
         let mut proposal = self.recorder.phase(Phase::Plan, propose).await?;
         let base = proposal.state.newest().cloned();
-        let (wanted, running) =
-            (&proposal.goal.release, base.as_ref().and_then(|base| base.release.as_deref()));
-        if self.options.verb == "ship" && is_superseded(wanted.as_deref(), running) {
-            self.warn(superseded(target, wanted.as_deref(), running));
-            return Ok(Summary {
-                tag: running.map(str::to_owned),
-                target: Some(target.clone()),
-                ..self.recorder.summary()
-            });
+        let running = base.as_ref().and_then(|base| base.release.as_deref());
+        let wanted = proposal.goal.release.as_deref();
+        if let Some(summary) = superseded(self.recorder, self.options.verb, target, wanted, running) {
+            return Ok(summary);
         }
         notes.into_iter().for_each(|note| self.warn(note));
         let warnings = proposal.findings.warnings.clone();
