@@ -21,6 +21,10 @@ pub use warning::Warnings;
 /// The oldest Compose that knows all that is asked of it (`up --pull`, `config --format json`).
 pub const OLDEST: (u32, u32) = (2, 13);
 
+/// The oldest whose hash of a service leaves out `depends_on` (2.29.3, docker/compose#12072). Those before count it, and
+/// `up --no-deps`, by which services are started one by one, takes it away first.
+const LEAVES_DEPENDS_ON_OUT: (u32, u32) = (2, 30);
+
 const CONFIG_PATIENCE: Duration = Duration::from_secs(60);
 const CONFIG_LIMIT: usize = 32 << 20;
 
@@ -206,6 +210,12 @@ impl Project {
         }
     }
 
+    /// Whether this version of Compose, called by hand, takes services that depend on others for changed after a
+    /// deploy, and replaces them once.
+    pub fn mistakes_dependents(version: &str) -> bool {
+        number(version).is_some_and(|found| found < LEAVES_DEPENDS_ON_OUT)
+    }
+
     /// What the CLI understands of the files as they are in the directory.
     pub async fn config(&self) -> Result<Rendered, ProjectError> {
         let words = self.words(self.directory.path(), &["config", "--format", "json"]);
@@ -381,5 +391,7 @@ mod tests {
         assert_eq!(number("v2.9.0-desktop.1"), Some((2, 9)));
         assert!(number("2.9.0").is_some_and(|found| found < OLDEST));
         assert_eq!(number("dev"), None);
+        let mistaken = ["2.26.1-4", "2.30.0", "5.0.1", "dev"].map(Project::mistakes_dependents);
+        assert_eq!(mistaken, [true, false, false, false]);
     }
 }

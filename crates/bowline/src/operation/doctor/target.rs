@@ -34,6 +34,14 @@ pub(super) async fn look(findings: &mut Findings, config: &Config, target: &Comp
         Err(failure) => return findings.broken(&subject("engine"), failure),
     };
     match Project::check_compose(&host.connection).await {
+        Ok(version) if Project::mistakes_dependents(&version) => findings.warn(
+            &subject("compose"),
+            format!(
+                "{version}: after a deploy, a `docker compose up` by hand replaces services with depends_on, once \
+                 (docker/compose issue 12069)"
+            ),
+            "install 2.30 or newer there: the package docker-compose-plugin",
+        ),
         Ok(version) => findings.ok(&subject("compose"), version),
         Err(error) => findings.fail(&subject("compose"), error.to_string(), error.hint()),
     }
