@@ -150,8 +150,7 @@ class Engine:
 
     def __init__(self, place, environment):
         root = place.directory("engine")
-        # BuildKit, as by default since Docker 23: Debian 12 has a client of before.
-        self.environment = environment | {"DOCKER_HOST": f"unix://{root}/socket", "DOCKER_BUILDKIT": "1"}
+        self.environment = environment | {"DOCKER_HOST": f"unix://{root}/socket"}
         command = ["dockerd", "--data-root", root / "data", "--exec-root", root / "run", "--pidfile", root / "pid",
                    "--host", self.environment["DOCKER_HOST"], "--bridge", "none", "--iptables=false", "--ip-forward=false",
                    "--ip-masq=false"]
