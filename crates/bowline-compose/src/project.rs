@@ -21,8 +21,9 @@ pub use warning::Warnings;
 /// The oldest Compose that knows all that is asked of it (`up --pull`, `config --format json`).
 pub const OLDEST: (u32, u32) = (2, 13);
 
-/// The oldest whose hash of a service leaves out `depends_on` (2.29.3, docker/compose#12072). Those before count it, and
-/// `up --no-deps`, by which services are started one by one, takes it away first.
+/// The oldest minor version whose hash of a service surely leaves out `depends_on` (docker/compose#12072, merged after
+/// 2.29.2). Those before count it, and `up --no-deps`, by which changed services are started, takes it away first. It
+/// began after 2.15 (docker/compose#12069); where is not known, so that all before are taken to do it.
 const LEAVES_DEPENDS_ON_OUT: (u32, u32) = (2, 30);
 
 const CONFIG_PATIENCE: Duration = Duration::from_secs(60);
